@@ -1,0 +1,212 @@
+# opperchat: build, demo, tests.
+#
+# `make help` lists the targets. Nothing is written outside this folder but
+# by `install`, and the packages that `demo` and `test` find missing.
+
+# -- For you to edit, here or on the command line -----------------------------
+
+# The Lua to build for and to run: lua5.4 lua5.3 lua5.2 lua5.1 luajit ...
+LUA = lua5.4
+
+# Where its lua.h is. Looked for when empty.
+LUA_INCDIR =
+
+# libcurl >= 7.68. Looked for with pkg-config, then curl-config.
+CURL_CFLAGS = $(call ask,CURL_CFLAGS,$(CURL_ASK) --cflags)
+CURL_LIBS = $(or $(call ask,CURL_LIBS,$(CURL_ASK) --libs),-lcurl)
+
+CFLAGS = -O2 -g
+LDFLAGS =
+
+# `make install` puts share/lua/<version> and lib/lua/<version> here.
+PREFIX = /usr/local
+
+# `make test SPECS=spec/json_spec.lua FILTER="some name"` runs a part.
+SPECS = $(sort $(wildcard spec/*_spec.lua spec/*/*_spec.lua))
+FILTER =
+BENCH =
+
+# -- Nothing below needs to change --------------------------------------------
+
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+LUA_NAME := $(notdir $(LUA))
+
+# Asks the system once, and only when the answer is needed: a first `make demo`
+# reads this file before the packages are there.
+ask = $(eval $(1) := $(shell $(2) 2>/dev/null))$($(1))
+CURL_ASK = $$(pkg-config --exists libcurl 2>/dev/null \
+  && echo pkg-config libcurl || echo curl-config)
+LUA_HEADERS = $(or $(LUA_INCDIR),$(call ask,LUA_FOUND,.ci/lua-incdir "$(LUA)"))
+
+# VARIANT names a second build beside the usual one: "asan-".
+VARIANT =
+CORE_DIR := build/$(VARIANT)core
+MODULE_DIR := build/$(VARIANT)$(LUA_NAME)
+MODULE := $(MODULE_DIR)/opperchat/core.so
+
+CORE_SOURCES := $(sort $(wildcard src/oc_*.c))
+BINDING_SOURCES := $(sort $(filter-out $(CORE_SOURCES),$(wildcard src/*.c)))
+TEST_SOURCES := $(sort $(wildcard spec/c/test_*.c))
+CORE_OBJECTS := $(CORE_SOURCES:src/%.c=$(CORE_DIR)/%.o)
+BINDING_OBJECTS := $(BINDING_SOURCES:src/%.c=$(MODULE_DIR)/obj/%.o)
+TEST_OBJECTS := $(TEST_SOURCES:spec/c/%.c=$(CORE_DIR)/spec/%.o)
+TEST_PROGRAMS := $(TEST_SOURCES:spec/c/%.c=$(CORE_DIR)/spec/%)
+
+WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wstrict-prototypes \
+  -Wmissing-prototypes -Wvla -Wdeclaration-after-statement
+EXTRA_CFLAGS =
+ALL_CFLAGS = -std=c99 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) $(EXTRA_CFLAGS) \
+  -fPIC -fvisibility=hidden -pthread $(CURL_CFLAGS)
+
+# The module stays loaded when its Lua state closes: libcurl's own globals
+# would not survive being unloaded. It never links a Lua library, so that it
+# uses the one of its host.
+ifeq ($(shell uname -s),Darwin)
+  MODULE_LDFLAGS = -bundle -undefined dynamic_lookup
+else
+  MODULE_LDFLAGS = -shared -Wl,-z,nodelete
+endif
+
+COMPILE = $(CC) $(ALL_CFLAGS) -MMD -MP
+ifdef V
+  Q =
+else
+  Q = @
+  say = @echo "  $(1)"
+endif
+
+.PHONY: all
+all: $(MODULE) ## Build build/$(LUA)/opperchat/core.so (the default)
+
+$(MODULE): $(CORE_OBJECTS) $(BINDING_OBJECTS) $(MODULE_DIR)/flags
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(CFLAGS) $(EXTRA_CFLAGS) $(MODULE_LDFLAGS) $(LDFLAGS) -pthread \
+	  -o $@ $(CORE_OBJECTS) $(BINDING_OBJECTS) $(CURL_LIBS)
+
+$(CORE_DIR)/%.o: src/%.c $(CORE_DIR)/flags
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(COMPILE) -c -o $@ $<
+
+$(MODULE_DIR)/obj/%.o: src/%.c $(MODULE_DIR)/flags
+	@mkdir -p $(@D)
+	$(call say,CC $< ($(LUA_NAME)))
+	$(Q)$(COMPILE) -I$(LUA_HEADERS) -c -o $@ $<
+
+$(CORE_DIR)/spec/%.o: spec/c/%.c $(CORE_DIR)/flags
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(COMPILE) -Isrc -c -o $@ $<
+
+$(CORE_DIR)/spec/%: $(CORE_DIR)/spec/%.o $(CORE_OBJECTS)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(CFLAGS) $(EXTRA_CFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(CURL_LIBS)
+
+# Rewritten only when the flags differ, so that other flags mean a rebuild and
+# the same flags do not.
+$(CORE_DIR)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMPILE) $(LDFLAGS)' | cmp -s - $@ || echo '$(COMPILE) $(LDFLAGS)' > $@
+
+$(MODULE_DIR)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMPILE) $(LDFLAGS) $(LUA_HEADERS)' | cmp -s - $@ \
+	  || echo '$(COMPILE) $(LDFLAGS) $(LUA_HEADERS)' > $@
+
+.PHONY: FORCE
+FORCE:
+
+.SECONDARY: $(TEST_OBJECTS)
+-include $(CORE_OBJECTS:.o=.d) $(BINDING_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d)
+
+# This tree's modules before whatever LUA_PATH and LUA_CPATH already hold.
+SET_PATHS = eval "$$(.ci/env '$(MODULE_DIR)')"
+
+.PHONY: programs
+programs: $(MODULE) $(TEST_PROGRAMS)
+
+# -- For users ----------------------------------------------------------------
+
+.PHONY: demo
+demo: deps-run ## Install what is missing, build, and hold a short conversation
+	@$(MAKE) all
+	@$(SET_PATHS) && $(LUA) examples/quickstart.lua
+
+.PHONY: env
+env: ## Print the settings for this tree: eval "$$(make -s env)"
+	@.ci/env "$(MODULE_DIR)"
+
+.PHONY: install
+install: ## Build and copy the module below PREFIX
+	@$(MAKE) all
+	@.ci/install "$(LUA)" "$(MODULE)" "$(DESTDIR)$(PREFIX)"
+
+.PHONY: clean
+clean: ## Remove build/
+	rm -rf build
+
+# -- For developers -----------------------------------------------------------
+
+RUN_SPECS = $(LUA) spec/run.lua --lua "$(LUA)" --filter "$(FILTER)"
+
+.PHONY: test
+test: deps-test ## Run the C tests and the specs; ends with "N passed, N failed"
+	@$(MAKE) programs
+	@$(SET_PATHS) && $(RUN_SPECS) $(TEST_PROGRAMS) $(SPECS)
+
+.PHONY: lint
+lint: deps-test ## Check the sources: luacheck, gcc and clang, house rules
+	@LUA_INCDIR="$(LUA_HEADERS)" \
+	  FLAGS="-std=c99 -D_GNU_SOURCE $(WARNINGS) -Werror -O2 $(CURL_CFLAGS)" .ci/lint
+
+ASAN = VARIANT=asan- CC=gcc CFLAGS="-O1 -g" \
+  EXTRA_CFLAGS="-fsanitize=address,undefined -fno-omit-frame-pointer"
+
+.PHONY: asan
+asan: deps-test ## Run everything under AddressSanitizer and UBSan
+	@$(MAKE) $(ASAN) programs
+	@$(MAKE) $(ASAN) run-asan
+
+.PHONY: run-asan
+run-asan:
+	@$(SET_PATHS) && \
+	  ASAN_OPTIONS="detect_leaks=1:abort_on_error=0" \
+	  LSAN_OPTIONS="suppressions=spec/lsan.supp:print_suppressions=0" \
+	  UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1" \
+	  $(RUN_SPECS) --name asan \
+	  --preload "$$(gcc -print-file-name=libasan.so)" \
+	  $(TEST_PROGRAMS) $(SPECS)
+
+.PHONY: valgrind
+valgrind: deps-test ## Run everything under valgrind
+	@$(MAKE) programs
+	@$(SET_PATHS) && OPPERCHAT_SLOW=1 $(RUN_SPECS) --name valgrind \
+	  --wrap "valgrind -q --leak-check=full --error-exitcode=9 \
+	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(SPECS)
+
+.PHONY: bench
+bench: deps-bench ## Measure against bare libcurl (BENCH="--strict CASE..." picks)
+	@$(MAKE) all bench-programs
+	@$(SET_PATHS) && $(LUA) bench/run.lua $(BENCH)
+
+-include bench/bench.mk
+
+.PHONY: deps-run
+deps-run: ## Install what building and the demo need
+	@LUA="$(LUA_NAME)" .ci/deps run
+
+.PHONY: deps-test
+deps-test: ## Install what the tests need
+	@LUA="$(LUA_NAME)" .ci/deps run test
+
+.PHONY: deps-bench
+deps-bench: ## Install what the benches need
+	@LUA="$(LUA_NAME)" .ci/deps run bench
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | sed 's/\$$\$$/$$/g' | \
+	  while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done

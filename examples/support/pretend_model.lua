@@ -1,0 +1,169 @@
+--- What the offline server says. It is no model: it knows a few subjects, and
+-- otherwise finds its words in the messages it was sent. So its answers show
+-- what really reached the server: ask for "an example" without the earlier
+-- turns, and it has to ask back.
+
+local pretend_model = {}
+
+-- What it knows. `example(n)` is one in n dimensions.
+local subjects = {
+  {
+    word = "vector",
+    explanation = "A vector is a quantity with a size and a direction, written as a list of "
+      .. "numbers, one for each dimension.",
+    example = function(n)
+      local numbers = {}
+      for i = 1, n do
+        numbers[i] = tostring(i)
+      end
+      return "a vector in " .. n .. "D is a list of " .. n .. " numbers, e.g. ("
+        .. table.concat(numbers, ", ") .. ")"
+    end,
+  },
+  {
+    word = "matrix",
+    explanation = "A matrix is a table of numbers in rows and columns; it turns one vector "
+      .. "into another.",
+    example = function(n)
+      local rows = {}
+      for row = 1, n do
+        local numbers = {}
+        for column = 1, n do
+          numbers[column] = row == column and "1" or "0"
+        end
+        rows[row] = "(" .. table.concat(numbers, " ") .. ")"
+      end
+      return "the identity matrix in " .. n .. "D has the rows " .. table.concat(rows, " ")
+    end,
+  },
+  {
+    word = "coroutine",
+    explanation = "A coroutine is a function that can stop in the middle and be resumed later.",
+    example = function()
+      return "a coroutine that counts calls coroutine.yield(i) in a loop, and each resume "
+        .. "returns the next number"
+    end,
+  },
+}
+
+local function subject_of(text)
+  text = text:lower()
+  for _, subject in ipairs(subjects) do
+    if text:find(subject.word, 1, true) then
+      return subject
+    end
+  end
+  return nil
+end
+
+--- The text of a message; its content may be a string or a list of parts.
+---@param message table
+---@return string
+function pretend_model.text_of(message)
+  local content = message.content
+  if type(content) == "string" then
+    return content
+  elseif type(content) ~= "table" then
+    return "" -- null, as in an assistant message with tool calls
+  end
+  local texts = {}
+  for _, part in ipairs(content) do
+    if type(part) == "table" then
+      local is_text = part.type == "text" and type(part.text) == "string"
+      texts[#texts + 1] = is_text and part.text or "[" .. tostring(part.type) .. "]"
+    end
+  end
+  return table.concat(texts, " ")
+end
+
+-- The last question, and the ones before it, newest last.
+local function questions_in(messages)
+  local earlier = {}
+  for _, message in ipairs(messages) do
+    if message.role == "user" then
+      earlier[#earlier + 1] = pretend_model.text_of(message)
+    end
+  end
+  local last = table.remove(earlier)
+  return last or "", earlier
+end
+
+local function quoted(text)
+  return '"' .. (#text > 80 and text:sub(1, 77) .. "..." or text) .. '"'
+end
+
+local function example_for(question, earlier)
+  local dimensions = tonumber(question:match("(%d+)%s*[dD]%f[%W]")) or 2
+  dimensions = math.max(1, math.min(dimensions, 9))
+  local subject = subject_of(question)
+  if subject then
+    return "Sure: " .. subject.example(dimensions) .. "."
+  end
+  for i = #earlier, 1, -1 do
+    subject = subject_of(earlier[i])
+    if subject then
+      return "You asked me " .. quoted(earlier[i]) .. " before; " .. subject.example(dimensions)
+        .. "."
+    end
+  end
+  if #earlier > 0 then
+    return "You asked me " .. quoted(earlier[#earlier]) .. " before, and I know no example of that."
+  end
+  return "An example of what? No earlier turn reached me, only this question."
+end
+
+local function count(messages)
+  return #messages == 1 and "1 message" or #messages .. " messages"
+end
+
+--- The answer to a list of messages.
+---@param messages table[]
+---@return string
+function pretend_model.answer(messages)
+  local question, earlier = questions_in(messages)
+  local last = messages[#messages]
+  local text
+  if last and last.role == "tool" then
+    text = "The tool says: " .. pretend_model.text_of(last)
+  elseif question:lower():find("example", 1, true) then
+    text = example_for(question, earlier)
+  elseif subject_of(question) then
+    text = subject_of(question).explanation
+  elseif #earlier > 0 then
+    text = "You said " .. quoted(question) .. ", and before that " .. quoted(earlier[#earlier])
+      .. ". I only know what a vector, a matrix and a coroutine are."
+  else
+    text = "You said " .. quoted(question)
+      .. ". I only know what a vector, a matrix and a coroutine are."
+  end
+  return text .. " (" .. count(messages) .. " reached me.)"
+end
+
+-- Dollars per token, as a small hosted model might ask.
+local PROMPT_PRICE, COMPLETION_PRICE = 0.25e-6, 2e-6
+
+local function tokens_in(text)
+  return math.ceil(#text / 4)
+end
+
+--- The usage of one call, counted from the text that was sent.
+---@param messages table[]
+---@param answer string
+---@return table usage as in the API
+function pretend_model.usage(messages, answer)
+  local prompt = 3
+  for _, message in ipairs(messages) do
+    prompt = prompt + 4 + tokens_in(pretend_model.text_of(message))
+  end
+  local completion = tokens_in(answer)
+  return {
+    prompt_tokens = prompt,
+    completion_tokens = completion,
+    total_tokens = prompt + completion,
+    prompt_tokens_details = { cached_tokens = 0 },
+    completion_tokens_details = { reasoning_tokens = 0 },
+    cost = prompt * PROMPT_PRICE + completion * COMPLETION_PRICE,
+  }
+end
+
+return pretend_model

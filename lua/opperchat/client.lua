@@ -1,0 +1,178 @@
+---The client: connections, credentials, timeouts and limits, shared by any
+---number of conversations.
+local core = require "opperchat.core"
+local errors = require "opperchat.errors"
+local options = require "opperchat.options"
+
+local client = {}
+
+local OPPER_URL = "https://api.opper.ai/v3/compat"
+
+-- Seconds. A model may think in silence for minutes before its first token.
+local TIMEOUTS = { connect = 10, first_token = 300, idle = 60, total = false }
+
+local MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+local MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+local function environment(name)
+  local value = os.getenv(name)
+  return value ~= "" and value or nil
+end
+
+-- Opper's own host, where nothing works without a key.
+local function is_opper(url)
+  local host = url:lower():match("^https?://([^/:]+)")
+  return host == "opper.ai" or host ~= nil and host:find("%.opper%.ai$") ~= nil
+end
+
+local function header_lines(headers)
+  local lines = {}
+  for name, value in pairs(headers or {}) do
+    -- libcurl's way to send a header without a value
+    lines[#lines + 1] = value == "" and name .. ";" or name .. ": " .. value
+  end
+  table.sort(lines)
+  return lines
+end
+
+local function has_authorization(headers)
+  for name in pairs(headers or {}) do
+    if name:lower() == "authorization" then
+      return true
+    end
+  end
+  return false
+end
+
+---Makes a client.
+---@param given? opperchat.ClientOptions
+---@return opperchat.Client
+function client.new(given)
+  local valid, message = options.check(options.client, given)
+  if not valid then
+    errors.misuse("client: " .. message)
+  end
+  given = given or {}
+
+  local url = given.base_url
+  if not url then
+    url = environment("OPPER_BASE_URL") or OPPER_URL
+    valid, message = options.check(options.client, { base_url = url })
+    if not valid then
+      errors.misuse("client: OPPER_BASE_URL: " .. message:gsub("^option 'base_url': ", ""))
+    end
+  end
+  url = url:gsub("/+$", "")
+
+  local key = given.api_key
+  if key == nil then
+    key = environment("OPPER_API_KEY")
+    if key and key:find("%c") then
+      errors.misuse("client: OPPER_API_KEY: control character in it (a line break at its end?)")
+    end
+  end
+
+  local self, code, problem = core.client {
+    base_url = url,
+    key = type(key) == "string" and key ~= "" and key or nil,
+    user_agent = "opperchat/" .. client.version,
+    proxy = given.proxy,
+    ca_file = given.ca_file,
+    http2 = given.http2 ~= false,
+    max_connections = given.max_connections or 0,
+  }
+  if not self then
+    errors.misuse(("client: %s (%s)"):format(problem, code))
+  end
+
+  local timeout = given.timeout or {}
+  local settings = {
+    max_response = given.max_response_bytes or MAX_RESPONSE_BYTES,
+    max_event = math.min(given.max_response_bytes or MAX_EVENT_BYTES, MAX_EVENT_BYTES),
+  }
+  for name, default in pairs(TIMEOUTS) do
+    local seconds = timeout[name]
+    if seconds == nil then
+      seconds = default
+    end
+    settings[name] = seconds or nil
+  end
+
+  local state = core.state(self)
+  state.settings = settings
+  state.base_url = url
+  state.key_function = type(key) == "function" and key or nil
+  state.needs_key = is_opper(url) and not has_authorization(given.headers)
+  state.headers = header_lines(given.headers)
+  state.opper = { name = given.name, tags = given.tags, guard = given.guard }
+  state.on_request = given.on_request
+  state.last_id = 0
+  return self
+end
+
+local shared
+
+---The client of conversations that were given none: made when the first of
+---them asks for it, from the environment alone.
+---@return opperchat.Client
+function client.default()
+  if not shared or core.client_is_closed(shared) then
+    shared = client.new()
+  end
+  return shared
+end
+
+---Raises unless this is an open client.
+---@param self any
+---@return table state
+function client.check(self)
+  local state = core.open(self, "client")
+  if core.client_is_closed(self) then
+    errors.misuse("client is closed")
+  end
+  return state
+end
+
+---The key for one request.
+---@param self opperchat.Client
+---@return string|false|nil key false: the client's own; nil: there is none, see err
+---@return opperchat.Error? err
+function client.key(self)
+  local state = core.state(self)
+  if not state.key_function then
+    if state.needs_key and not core.client_has_key(self) then
+      return nil, errors.new("api", "missing_api_key",
+        "no API key: set OPPER_API_KEY or give opperchat.client{api_key = ...}")
+    end
+    return false
+  end
+  local worked, key = pcall(state.key_function)
+  if not worked then
+    return nil, errors.new("api", "missing_api_key", "api_key function failed: " .. tostring(key))
+  elseif type(key) ~= "string" or key == "" or key:find("%c") then
+    return nil, errors.new("api", "missing_api_key",
+      "api_key function: a string without control characters expected, got "
+      .. (type(key) == "string" and "another one" or type(key)))
+  end
+  return key
+end
+
+---@class opperchat.Client
+local methods = core.methods("client")
+
+---Ends every request of this client (each with an error of kind `cancelled`),
+---closes its connections and forgets the key. May be called again.
+function methods:close()
+  core.open(self, "client")
+  core.client_close(self)
+  core.drain(self)
+end
+
+---How many requests are under way.
+---@return integer
+function methods:active()
+  core.open(self, "client")
+  return core.client_active(self)
+end
+
+return client

@@ -1,0 +1,400 @@
+---The conversation: a list of messages, the options sent with it, and what
+---can be done with both.
+local client = require "opperchat.client"
+local core = require "opperchat.core"
+local errors = require "opperchat.errors"
+local json = require "opperchat.json"
+local message = require "opperchat.message"
+local options = require "opperchat.options"
+local request = require "opperchat.request"
+
+local misuse = errors.misuse
+
+local conversation = {}
+
+---@class opperchat.Conversation
+local methods = core.methods("conversation")
+
+local function open(self)
+  return core.open(self, "conversation")
+end
+
+-- Totals of a conversation's usage.
+local COUNTS = {
+  "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "cost",
+}
+
+local function new_usage()
+  local usage = { requests = 0 }
+  for _, name in ipairs(COUNTS) do
+    usage[name] = 0
+  end
+  return usage
+end
+
+local function add_usage(totals, usage)
+  totals.requests = totals.requests + 1
+  for _, name in ipairs(COUNTS) do
+    totals[name] = totals[name] + (usage and usage[name] or 0)
+  end
+end
+
+local function copy(given)
+  local result = {}
+  for name, value in pairs(given or {}) do
+    result[name] = value
+  end
+  return result
+end
+
+-- The state of a new conversation, from checked options.
+local function set_up(self, given)
+  local state = core.state(self)
+  state.options = given
+  state.trace_id = given.trace_id or core.uuid()
+  state.usage = new_usage()
+  local fields, problem = options.encode(options.body(given))
+  if not fields then
+    misuse("conversation: " .. problem)
+  end
+  state.fields = fields
+  return self
+end
+
+---Makes a conversation.
+---@param given? opperchat.ConversationOptions
+---@return opperchat.Conversation
+function conversation.new(given)
+  local valid, problem = options.check(options.conversation, given)
+  if not valid then
+    misuse("conversation: " .. problem)
+  end
+  given = copy(given)
+  if given.client and core.kind(given.client) ~= "client" then
+    misuse("conversation: option 'client': client expected, got %s",
+      core.kind(given.client) or type(given.client))
+  end
+  local system, messages = given.system, given.messages
+  given.system, given.messages = nil, nil
+
+  local self = set_up(core.conversation(), given)
+  if system ~= nil then
+    self:append("system", system)
+  end
+  if messages then
+    self:splice(#self + 1, #self, messages)
+  end
+  return self
+end
+
+-- ---------------------------------------------------------------------------
+-- Appending and editing
+-- ---------------------------------------------------------------------------
+
+---Adds a message at the end.
+---
+---`append(role, content[, fields])` or `append(message)`; the content is a
+---string, a part, or a list of both, and `fields` has the message's other
+---fields, such as `tool_call_id`.
+---@param role string|table
+---@param content? any
+---@param fields? table
+---@return opperchat.Conversation self
+function methods:append(role, content, fields)
+  local appended, code, text, detail
+  if type(role) == "string" and type(content) == "string" and fields == nil and role ~= "tool" then
+    appended, code, text, detail = core.append_text(self, role, content)
+    if code == "unknown_role" then
+      text = select(2, message.check_role(role))
+    end
+  else
+    open(self)
+    local encoded, problem
+    if type(role) == "table" and content == nil and fields == nil then
+      encoded, problem = message.encode_table(role)
+    elseif fields ~= nil and type(fields) ~= "table" then
+      problem = "fields: table expected, got " .. type(fields)
+    else
+      encoded, problem = message.encode(role, content, fields)
+    end
+    if not encoded then
+      misuse("append: " .. problem)
+    end
+    appended, code, text, detail = core.append_json(self, encoded)
+  end
+  if not appended then
+    misuse("append: " .. message.problem(code, text, detail))
+  end
+  return self
+end
+
+-- A position in a list of `count`: negative ones count from the end.
+local function position(value, default, count, what)
+  if value == nil then
+    value = default
+  elseif type(value) ~= "number" or value % 1 ~= 0 then
+    misuse("%s: integer expected, got %s", what,
+      type(value) == "number" and tostring(value) or type(value))
+  end
+  return value < 0 and value + count + 1 or value
+end
+
+---Replaces the messages `i` to `j` by others. `j = i - 1` only inserts.
+---
+---The list stays as it is, and an error is raised, when a tool call would lose
+---its result or a result its call.
+---@param i integer negative ones count from the end
+---@param j integer
+---@param messages? table[]
+---@return opperchat.Conversation self
+function methods:splice(i, j, messages)
+  open(self)
+  local count = #self
+  i = position(i, 1, count, "splice: i")
+  j = position(j, i - 1, count, "splice: j")
+  if i < 1 or i > count + 1 or j < i - 1 or j > count then
+    misuse("splice: messages %d to %d of %d do not exist", i, j, count)
+  end
+  if messages ~= nil and type(messages) ~= "table" then
+    misuse("splice: list of messages expected, got " .. type(messages))
+  end
+  local encoded = {}
+  for at, given in ipairs(messages or {}) do
+    local text, problem = message.encode_table(given)
+    if not text then
+      misuse("messages[%d]: %s", at, problem)
+    end
+    encoded[at] = text
+  end
+  local done, code, text, detail, at = core.splice(self, i, j - i + 1, encoded)
+  if not done then
+    if at and (code == "orphan_result" or code == "open_call") then
+      -- an index of the resulting list: say what the caller can look up
+      local own = at - i + 1
+      local place = own >= 1 and own <= #encoded and ("messages[%d]"):format(own)
+        or ("message %d of the result"):format(at)
+      misuse("%s: %s", place, message.problem(code, text, detail))
+    end
+    misuse("messages[%d]: %s", at or 0, message.problem(code, text, detail))
+  end
+  return self
+end
+
+---Takes back the last turns: each user message with everything behind it.
+---@param n? integer how many, 1 when left out
+---@return table[] removed the messages taken out, in their order
+function methods:undo(n)
+  open(self)
+  if n ~= nil and (type(n) ~= "number" or n % 1 ~= 0 or n < 0) then
+    misuse("undo: number of turns expected, got " .. (type(n) == "number" and tostring(n) or type(n)))
+  end
+  local first = core.turn(self, n or 1)
+  local removed = self:messages(first)
+  core.cut(self, first - 1)
+  return removed
+end
+
+---Drops all turns. The head (system and developer messages at the beginning)
+---stays.
+---@return opperchat.Conversation self
+function methods:clear()
+  open(self)
+  core.cut(self, core.head(self))
+  return self
+end
+
+---Another conversation that begins with the same messages and options. It is
+---cheap: the messages are shared, and none is copied.
+---@param given? opperchat.ConversationOptions what is to be different
+---@return opperchat.Conversation
+function methods:fork(given)
+  local state = open(self)
+  local valid, problem = options.check(options.conversation, given)
+  if not valid then
+    misuse("fork: " .. problem)
+  elseif given and (given.system ~= nil or given.messages ~= nil) then
+    misuse("fork: a fork begins with the messages of its origin; append to it or splice it")
+  end
+  local merged = copy(state.options)
+  for name, value in pairs(given or {}) do
+    merged[name] = value
+  end
+  return set_up(core.fork(self), merged)
+end
+
+-- ---------------------------------------------------------------------------
+-- Reading
+-- ---------------------------------------------------------------------------
+
+---The messages from `i` to `j` as Lua tables. They are copies: changing them
+---changes nothing.
+---@param i? integer 1 when left out; negative ones count from the end
+---@param j? integer -1 when left out
+---@return table[]
+function methods:messages(i, j)
+  open(self)
+  local count = #self
+  local first = math.max(position(i, 1, count, "messages: i"), 1)
+  local last = math.min(position(j, -1, count, "messages: j"), count)
+  local result = {}
+  for at = first, last do
+    result[#result + 1] = json.decode((core.message_json(self, at)))
+  end
+  return result
+end
+
+---The last message.
+---@return table?
+function methods:last()
+  open(self)
+  local text = core.message_json(self, -1)
+  return text and json.decode(text)
+end
+
+---What all requests of this conversation took together.
+---@return opperchat.Usage usage with `requests`; cost in US dollars
+function methods:usage()
+  return copy(open(self).usage)
+end
+
+-- ---------------------------------------------------------------------------
+-- Sending
+-- ---------------------------------------------------------------------------
+
+-- A prompt as a list of the messages it adds.
+local function encode_prompt(prompt)
+  if prompt == nil then
+    return {}
+  end
+  local text, problem = message.encode("user", prompt)
+  if not text then
+    misuse("send: " .. problem:gsub("^content", "prompt"))
+  end
+  return { text }
+end
+
+-- The JSON fields of the request body.
+local function encode_fields(state, given)
+  local valid, problem = options.check(options.send, given)
+  if not valid then
+    misuse("send: " .. problem)
+  end
+  if given == nil or next(given) == nil then
+    return state.fields
+  end
+  local fields
+  fields, problem = options.encode(options.body(state.options, given))
+  if not fields then
+    misuse("send: " .. problem)
+  end
+  return fields
+end
+
+local function refuse(code, text, detail)
+  if code == "open_call" then
+    misuse("send: the tool call '%s' has no result yet: append it with "
+      .. "append(\"tool\", result, {tool_call_id = ...})", detail)
+  end
+  misuse("send: " .. message.problem(code, text, detail))
+end
+
+---The exact body that `send` would post.
+---@param prompt? any
+---@param given? table
+---@return string json
+function methods:preview(prompt, given)
+  local state = open(self)
+  local fields, prompts = encode_fields(state, given), encode_prompt(prompt)
+  local text, code, problem, detail = core.body(self, fields, prompts)
+  if not text then
+    refuse(code, problem, detail)
+  end
+  return text
+end
+
+-- All headers of a request but those the core adds.
+local function headers_of(state, client_state)
+  local opper = client_state.opper
+  local given = state.options
+  local lines, problem = options.headers_for(opper, {
+    name = given.name, tags = given.tags, guard = given.guard, trace_id = state.trace_id,
+  })
+  if not lines then
+    misuse("send: " .. problem)
+  end
+  for _, line in ipairs(client_state.headers) do
+    lines[#lines + 1] = line
+  end
+  return lines
+end
+
+-- Makes a request and sends it.
+local function start(self, prompt, given)
+  local state = open(self)
+  local own_client = state.options.client or client.default()
+  local client_state = client.check(own_client)
+  if core.is_busy(self) then
+    misuse("conversation is busy: a request is in flight "
+      .. "(wait for it, cancel it, or send on a fork)")
+  end
+  local fields, prompts = encode_fields(state, given), encode_prompt(prompt)
+  if #prompts == 0 and #self == 0 then
+    misuse("send: nothing to send: give a prompt or append a message")
+  end
+  local key, err = client.key(own_client)
+  if key == nil then
+    return nil, err
+  end
+
+  local settings = copy(client_state.settings)
+  settings.key = key or nil
+  settings.headers = headers_of(state, client_state)
+  client_state.last_id = client_state.last_id % 2 ^ 30 + 1
+  settings.tag = client_state.last_id
+  local sent, code, problem, detail = core.request(own_client, self, fields, prompts, settings)
+  if not sent then
+    refuse(code, problem, detail)
+  end
+  if client_state.on_request then
+    client_state.on_request {
+      conversation = self, url = client_state.base_url .. "/chat/completions",
+    }
+  end
+  local sent_state = core.state(sent)
+  sent_state.on_end = request.finish
+  sent_state.on_finish = function(result, failed)
+    local told = failed and result.partial or result
+    if not failed or told and told.usage then
+      add_usage(state.usage, told.usage)
+    end
+  end
+  client_state.requests[settings.tag] = sent
+  core.request_start(sent)
+  return sent
+end
+
+---Sends the list, with `prompt` as a user message at its end, and waits for
+---the answer. Both are added to the list together when the answer is complete;
+---on any failure the list is as it was before.
+---@param prompt? any a string, a part, or a list of both; nil: the list as it is
+---@param given? opperchat.SendOptions
+---@return opperchat.Reply? reply
+---@return opperchat.Error? err
+function methods:send(prompt, given)
+  local sent, err = start(self, prompt, given)
+  if not sent then
+    return nil, err
+  end
+  return sent:wait()
+end
+
+---Drops the messages. A request in flight goes on, but its answer is not
+---kept. May be called again.
+function methods:close()
+  if core.kind(self) ~= "conversation" then
+    open(self)
+  end
+  core.conversation_close(self)
+end
+
+return conversation

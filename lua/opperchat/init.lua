@@ -1,0 +1,45 @@
+---opperchat: conversations with language models.
+---
+---    local opperchat = require "opperchat"
+---    local chat = opperchat.conversation { model = "openai/gpt-5-mini" }
+---    local reply = assert(chat:send("What's a vector?"))
+---    print(reply.content)
+local client = require "opperchat.client"
+client.version = "0.1.0"
+
+local conversation = require "opperchat.conversation"
+local core = require "opperchat.core"
+local json = require "opperchat.json"
+
+local opperchat = {
+  ---The version of this module.
+  version = client.version,
+  ---JSON's null, where a table needs one.
+  null = json.null,
+  ---Marks a table as a list, so that it is written as `[]` when it is empty.
+  array = json.array,
+}
+
+---Makes a client: connections, credentials, timeouts and limits.
+---@param options? opperchat.ClientOptions
+---@return opperchat.Client
+function opperchat.client(options)
+  return client.new(options)
+end
+
+---Makes a conversation.
+---@param options? opperchat.ConversationOptions
+---@return opperchat.Conversation
+function opperchat.conversation(options)
+  return conversation.new(options)
+end
+
+---What kind of object a value is.
+---@param value any
+---@return "client"|"conversation"|"request"|nil kind nil: none of ours
+---@return boolean|nil is_open
+function opperchat.type(value)
+  return core.kind(value)
+end
+
+return opperchat

@@ -1,0 +1,100 @@
+---One message: from what a program gives to the JSON text that is kept.
+local content = require "opperchat.content"
+local json = require "opperchat.json"
+local options = require "opperchat.options"
+
+local message = {}
+
+local ROLES = { "assistant", "developer", "system", "tool", "user" }
+
+local is_role = {}
+for _, role in ipairs(ROLES) do
+  is_role[role] = true
+end
+
+---Checks a role.
+---@param role any
+---@return true? valid
+---@return string? problem
+function message.check_role(role)
+  if type(role) ~= "string" then
+    return nil, "role: string expected, got " .. type(role)
+  elseif not is_role[role] then
+    local near = options.nearest(role, ROLES)
+    return nil, ("unknown role '%s' (%s)"):format(role:sub(1, 40):gsub("%c", "?"),
+      near and "did you mean '" .. near .. "'?" or table.concat(ROLES, ", "))
+  end
+  return true
+end
+
+---Writes a message as JSON text.
+---@param role string
+---@param value any content: a string, a part, a list of both, null
+---@param fields? table the message's other fields
+---@return string? text
+---@return string? problem
+function message.encode(role, value, fields)
+  local valid, problem = message.check_role(role)
+  if not valid then
+    return nil, problem
+  end
+  local others = {}
+  for name, field in pairs(fields or {}) do
+    if type(name) ~= "string" then
+      return nil, "fields have names, got " .. tostring(name)
+    elseif name ~= "role" and name ~= "content" then
+      others[name] = field
+    end
+  end
+  if value == nil then
+    if role ~= "assistant" or others.tool_calls == nil then
+      return nil, "content expected, got nil"
+    end
+    value = json.null
+  end
+  local text
+  text, problem = content.encode(value, "content")
+  if not text then
+    return nil, problem
+  end
+  text = ('{"role":"%s","content":%s'):format(role, text:gsub("%%", "%%%%"))
+  if next(others) == nil then
+    return text .. "}"
+  end
+  local written, rest = pcall(json.encode, others)
+  if not written then
+    return nil, rest
+  end
+  return text .. "," .. rest:sub(2)
+end
+
+---Writes a message given as one table.
+---@param given any
+---@return string? text
+---@return string? problem
+function message.encode_table(given)
+  if type(given) ~= "table" then
+    return nil, "table expected, got " .. type(given)
+  elseif given.role == nil then
+    return nil, "a message needs a role"
+  end
+  return message.encode(given.role, given.content, given)
+end
+
+---Says why the core refused a message.
+---@param code string
+---@param text string the code's own words
+---@param detail? string|integer an id, or an offset
+---@return string
+function message.problem(code, text, detail)
+  if code == "bad_utf8" then
+    return ("content is not valid UTF-8 at byte %s"):format(tostring(detail))
+  elseif code == "orphan_result" then
+    return ("no open tool call with the id '%s'"):format(tostring(detail))
+  elseif code == "open_call" then
+    return ("the tool call '%s' has no result yet"):format(tostring(detail))
+  end
+  return text
+end
+
+return message

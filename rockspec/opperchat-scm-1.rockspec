@@ -1,0 +1,87 @@
+rockspec_format = "3.0"
+package = "opperchat"
+version = "scm-1"
+
+source = {
+  url = "git+file://.",
+}
+
+description = {
+  summary = "Conversations with language models over the chat-completions API",
+  detailed = [[
+    opperchat gives a Lua program a conversation with a language model: multi-turn
+    history, streaming, tools and trimming, over Opper or any other server of the
+    chat-completions API. It never blocks a host that does not ask for it.
+  ]],
+  license = "MIT",
+  labels = { "llm", "http", "async" },
+}
+
+supported_platforms = { "unix" }
+
+dependencies = {
+  "lua >= 5.1, < 5.5",
+  "lua-cjson",
+}
+
+external_dependencies = {
+  CURL = { header = "curl/curl.h", library = "curl" },
+}
+
+test_dependencies = {
+  "busted",
+  "luasocket",
+}
+
+test = {
+  type = "command",
+  command = "make test",
+}
+
+build = {
+  type = "builtin",
+  modules = {
+    ["opperchat.core"] = {
+      sources = {
+        "src/lbuffer.c",
+        "src/lclient.c",
+        "src/lconversation.c",
+        "src/ljson.c",
+        "src/lopperchat.c",
+        "src/lrequest.c",
+        "src/lutil.c",
+        "src/oc_alloc.c",
+        "src/oc_api_error.c",
+        "src/oc_body.c",
+        "src/oc_buf.c",
+        "src/oc_client.c",
+        "src/oc_clock.c",
+        "src/oc_curl_error.c",
+        "src/oc_error.c",
+        "src/oc_exchange.c",
+        "src/oc_history.c",
+        "src/oc_json.c",
+        "src/oc_message.c",
+        "src/oc_poller.c",
+        "src/oc_random.c",
+        "src/oc_reply.c",
+        "src/oc_sse.c",
+        "src/oc_url.c",
+      },
+      defines = { "_GNU_SOURCE" },
+      incdirs = { "$(CURL_INCDIR)" },
+      libdirs = { "$(CURL_LIBDIR)" },
+      libraries = { "curl", "pthread" },
+    },
+    -- lua/
+    ["opperchat.client"] = "lua/opperchat/client.lua",
+    ["opperchat.content"] = "lua/opperchat/content.lua",
+    ["opperchat.conversation"] = "lua/opperchat/conversation.lua",
+    ["opperchat.errors"] = "lua/opperchat/errors.lua",
+    opperchat = "lua/opperchat/init.lua",
+    ["opperchat.json"] = "lua/opperchat/json.lua",
+    ["opperchat.message"] = "lua/opperchat/message.lua",
+    ["opperchat.options"] = "lua/opperchat/options.lua",
+    ["opperchat.request"] = "lua/opperchat/request.lua",
+  },
+}

@@ -1,0 +1,264 @@
+#include "lclient.h"
+
+#include <string.h>
+
+#include "lrequest.h"
+#include "lutil.h"
+#include "oc_exchange.h"
+
+/* Events one drain delivers at most: a handler may make new ones for ever. */
+#define MAX_DRAIN 10000
+
+oc_client *lclient_open(lua_State *L, int index) {
+  oc_client *client = lutil_open(L, index, LUTIL_CLIENT);
+  if(oc_client_is_closed(client))
+    lutil_misuse(L, "client is closed");
+  return client;
+}
+
+/*
+ * client(settings) -> client | nil, code, message
+ *
+ * `settings`: base_url, key, user_agent, proxy, ca_file, http2,
+ * max_connections. The key is copied and not kept on the Lua side.
+ */
+static int client_new(lua_State *L) {
+  oc_client_options options;
+  oc_error error;
+  lutil_box *box;
+
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  memset(&options, 0, sizeof options);
+  memset(&error, 0, sizeof error);
+  options.base_url = lutil_string_field(L, 1, "base_url", NULL);
+  options.key = lutil_string_field(L, 1, "key", &options.key_len);
+  options.user_agent = lutil_string_field(L, 1, "user_agent", NULL);
+  options.proxy = lutil_string_field(L, 1, "proxy", NULL);
+  options.ca_file = lutil_string_field(L, 1, "ca_file", NULL);
+  options.http2 = lutil_boolean_field(L, 1, "http2");
+  options.max_connections =
+    (long)lutil_number_field(L, 1, "max_connections", 0);
+  box = lutil_new(L, LUTIL_CLIENT);
+  lcompat_get_uservalue(L, -1);
+  lua_newtable(L);
+  lua_setfield(L, -2, "requests");
+  lua_pop(L, 1);
+  box->core = oc_client_new(&options, &error);
+  if(box->core)
+    return 1;
+  lua_pushnil(L);
+  lua_pushstring(L, error.name);
+  lua_pushstring(L, oc_error_message(&error));
+  oc_error_clear(&error);
+  return 3;
+}
+
+/* The box of a client that may be closed; NULL core: finalised. */
+static oc_client *test_client(lua_State *L) {
+  return lutil_check(L, 1, LUTIL_CLIENT)->core;
+}
+
+/* client_close(client): ends its requests; drain() tells them. */
+static int client_close(lua_State *L) {
+  oc_client *client = test_client(L);
+  if(client)
+    oc_client_close(client);
+  return 0;
+}
+
+static int client_gc(lua_State *L) {
+  lutil_box *box = lutil_test(L, 1, LUTIL_CLIENT);
+  oc_client *client = box ? box->core : NULL;
+  if(client) {
+    box->core = NULL;
+    oc_client_dispose(client);
+  }
+  return 0;
+}
+
+static int client_tostring(lua_State *L) {
+  oc_client *client = test_client(L);
+  size_t len = 0;
+  if(!client || oc_client_is_closed(client))
+    lua_pushliteral(L, "opperchat.client (closed)");
+  else
+    lua_pushfstring(L, "opperchat.client (%s, %s)",
+                    oc_client_base_url(client),
+                    oc_client_key(client, &len) ? "key <redacted>"
+                                                : "no key");
+  return 1;
+}
+
+/* client_is_closed(client) */
+static int client_is_closed(lua_State *L) {
+  oc_client *client = test_client(L);
+  lua_pushboolean(L, !client || oc_client_is_closed(client));
+  return 1;
+}
+
+/* client_active(client) -> requests that have not ended */
+static int client_active(lua_State *L) {
+  oc_client *client = test_client(L);
+  lcompat_push_integral(L, client ? oc_client_active(client) : 0);
+  return 1;
+}
+
+/* client_has_key(client) */
+static int client_has_key(lua_State *L) {
+  oc_client *client = test_client(L);
+  size_t len = 0;
+  lua_pushboolean(L, client && oc_client_key(client, &len) && len);
+  return 1;
+}
+
+/* {==== moving forward ==== */
+
+/*
+ * step(client, seconds): moves the transfers forward without calling any
+ * Lua function; waits at most that long for news (nil: until there is some
+ * or a signal comes).
+ */
+static int step(lua_State *L) {
+  oc_client *client = test_client(L);
+  lua_Number seconds = luaL_optnumber(L, 2, -1);
+  if(client && !oc_client_is_closed(client))
+    oc_client_step(client, seconds < 0 ? -1 : seconds > 1e9 ? 1000000000000
+                           : (int64_t)(seconds * 1000 + 0.999));
+  return 0;
+}
+
+/*
+ * Delivers the news of one request: (request, its state). Runs protected,
+ * so that what it raises reaches nobody but this request.
+ */
+static int deliver(lua_State *L) {
+  if(!lrequest_settle(L, 1))
+    return 0;
+  lua_getfield(L, 2, "on_end");
+  if(lua_isfunction(L, -1)) {
+    /* once: it is gone before it is called */
+    lua_pushnil(L);
+    lua_setfield(L, 2, "on_end");
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 0);
+  }
+  return 0;
+}
+
+/* Appends where the error came from to a message that is a string. */
+static int traceback(lua_State *L) {
+  if(lua_type(L, 1) != LUA_TSTRING)
+    return 1;
+  lua_getglobal(L, "debug");
+  if(!lua_istable(L, -1))
+    return lua_settop(L, 1), 1;
+  lua_getfield(L, -1, "traceback");
+  if(!lua_isfunction(L, -1))
+    return lua_settop(L, 1), 1;
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, 2);
+  lua_call(L, 2, 1);
+  return 1;
+}
+
+/*
+ * drain(client) -> how many requests had news. What handlers raise is
+ * raised at the end, the first of them.
+ */
+static int drain(lua_State *L) {
+  oc_client *client = test_client(L);
+  oc_exchange *exchange;
+  int count = 0;
+  int errors = 0;
+
+  if(!client)
+    return 0;
+  lua_settop(L, 1);
+  luaL_checkstack(L, 10, NULL);
+  lua_pushnil(L);                       /* 2: the first error */
+  lcompat_get_uservalue(L, 1);
+  lua_getfield(L, 3, "requests");       /* 4 */
+  lua_pushcfunction(L, traceback);      /* 5 */
+  while(count < MAX_DRAIN && (exchange = oc_client_next(client)) != NULL) {
+    int tag = (int)oc_exchange_tag(exchange);
+    int status;
+    count++;
+    lua_rawgeti(L, 4, tag);             /* 6: the request */
+    if(lua_isnil(L, 6)) {
+      oc_exchange_unref(exchange);
+      lua_settop(L, 5);
+      continue;
+    }
+    lua_pushcfunction(L, deliver);
+    lua_pushvalue(L, 6);
+    lcompat_get_uservalue(L, 6);
+    status = lua_pcall(L, 2, 0, 5);
+    if(status && !errors++) {
+      lua_pushvalue(L, -1);
+      lua_replace(L, 2);
+    }
+    if(status == LUA_ERRMEM)
+      /* not told yet: the next drain tries again */
+      oc_client_news(client, exchange);
+    else if(oc_exchange_has_ended(exchange)) {
+      lua_pushnil(L);
+      lua_rawseti(L, 4, tag);
+    }
+    oc_exchange_unref(exchange);
+    lua_settop(L, 5);
+    if(status == LUA_ERRMEM)
+      break;
+  }
+  if(errors) {
+    lua_pushvalue(L, 2);
+    return lua_error(L);
+  }
+  lcompat_push_integral(L, count);
+  return 1;
+}
+
+/* timeout(client) -> seconds until step() is due anyway | nil */
+static int timeout(lua_State *L) {
+  oc_client *client = test_client(L);
+  int64_t due = client ? oc_client_timeout_ms(client) : -1;
+  if(due < 0)
+    return 0;
+  lua_pushnumber(L, (lua_Number)due / 1000);
+  return 1;
+}
+
+/* pollfd(client) -> descriptor to watch for reading | nil */
+static int pollfd(lua_State *L) {
+  oc_client *client = test_client(L);
+  int fd = client ? oc_client_fd(client) : -1;
+  if(fd < 0)
+    return 0;
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+/* }==== */
+
+void lclient_register(lua_State *L) {
+  static const luaL_Reg functions[] = {
+    { "client", client_new },
+    { "client_close", client_close },
+    { "client_is_closed", client_is_closed },
+    { "client_active", client_active },
+    { "client_has_key", client_has_key },
+    { "step", step },
+    { "drain", drain },
+    { "timeout", timeout },
+    { "pollfd", pollfd },
+    { NULL, NULL }
+  };
+  static const luaL_Reg methods[] = { { NULL, NULL } };
+  static const luaL_Reg meta[] = {
+    { "__gc", client_gc },
+    { "__tostring", client_tostring },
+    { NULL, NULL }
+  };
+  lutil_type(L, LUTIL_CLIENT, methods, meta);
+  lcompat_register(L, functions);
+}

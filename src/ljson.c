@@ -1,0 +1,175 @@
+#include "ljson.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "lbuffer.h"
+#include "lcompat.h"
+#include "oc_json.h"
+
+/* What is built from shorter texts than this needs no memory of its own. */
+#define ROOM 2048
+
+/* The longest escape of one byte: \u00XX. */
+#define ESCAPE_MAX 6
+
+/* Only a string will do: a number would be turned into one in place. */
+static const char *check_string(lua_State *L, int index, size_t *len) {
+  luaL_checktype(L, index, LUA_TSTRING);
+  return lua_tolstring(L, index, len);
+}
+
+static int ljson_quote(lua_State *L) {
+  size_t len;
+  const char *text = check_string(L, 1, &len);
+  char room[ROOM];
+  oc_buf small;
+  oc_buf *out;
+  oc_code code;
+
+  if(len <= (ROOM - 2) / ESCAPE_MAX) {
+    /* it fits for sure, so the buffer never asks for memory */
+    small.data = room;
+    small.len = 0;
+    small.cap = sizeof room;
+    small.max = sizeof room;
+    code = oc_json_write_string(&small, text, len);
+    if(!code) {
+      lua_pushlstring(L, small.data, small.len);
+      return 1;
+    }
+  }
+  else {
+    out = lbuffer_new(L);
+    code = oc_json_write_string(out, text, len);
+    if(!code)
+      return lbuffer_push(L, out);
+  }
+  if(code != OC_E_UTF8)
+    return luaL_error(L, "%s", oc_code_message(code));
+  lua_pushnil(L);
+  lua_pushinteger(L, (lua_Integer)oc_utf8_valid_prefix(text, len) + 1);
+  return 2;
+}
+
+static int ljson_number(lua_State *L) {
+  char room[64];
+  oc_buf out;
+  lua_Number number;
+
+  luaL_checktype(L, 1, LUA_TNUMBER);
+#if LCOMPAT_HAS_INTEGERS
+  /* all its digits: a double has room for only 53 of the 64 bits */
+  if(lua_isinteger(L, 1)) {
+    int len = snprintf(room, sizeof room, "%lld",
+                       (long long)lua_tointeger(L, 1));
+    lua_pushlstring(L, room, (size_t)len);
+    return 1;
+  }
+#endif
+  number = lua_tonumber(L, 1);
+  out.data = room;
+  out.len = 0;
+  out.cap = sizeof room;
+  out.max = sizeof room;
+  if(oc_json_write_number(&out, (double)number)) {
+    lua_pushnil(L);
+    lua_pushstring(L, isnan(number) ? "NaN cannot be written as JSON"
+                                    : "infinity cannot be written as JSON");
+    return 2;
+  }
+  lua_pushlstring(L, out.data, out.len);
+  return 1;
+}
+
+/* nil, the code's name, where it was found. */
+static int push_reader_error(lua_State *L, const oc_json *reader) {
+  lua_pushnil(L);
+  lua_pushstring(L, oc_code_name(reader->error));
+  lua_pushinteger(L, (lua_Integer)oc_json_offset(reader) + 1);
+  return 3;
+}
+
+static int ljson_check(lua_State *L) {
+  size_t len;
+  const char *text = check_string(L, 1, &len);
+  oc_json reader;
+
+  oc_json_init(&reader, text, len);
+  while(oc_json_next(&reader) > OC_JSON_END)
+    ;
+  if(reader.token == OC_JSON_ERROR)
+    return push_reader_error(L, &reader);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* An array to be marked is one whose first token is its end. */
+static int ljson_mark_empty_arrays(lua_State *L) {
+  size_t len;
+  size_t marker_len;
+  const char *text = check_string(L, 1, &len);
+  const char *marker = check_string(L, 2, &marker_len);
+  const char *copied = text;
+  oc_buf *out = NULL;
+  oc_json_token before = OC_JSON_END;
+  oc_code code = OC_OK;
+  oc_json reader;
+
+  oc_json_init(&reader, text, len);
+  while(oc_json_next(&reader) > OC_JSON_END && !code) {
+    if(reader.token == OC_JSON_ARRAY_END && before == OC_JSON_ARRAY) {
+      const char *end = reader.value.text;
+      const char *begin = end;
+
+      while(*begin != '[')
+        begin--;
+      if(!out) {
+        out = lbuffer_new(L);
+        code = oc_buf_reserve(out, len + marker_len);
+      }
+      if(!code)
+        code = oc_buf_append(out, copied, (size_t)(begin + 1 - copied));
+      if(!code)
+        code = oc_buf_append(out, marker, marker_len);
+      copied = end;
+    }
+    before = reader.token;
+  }
+  if(!code && reader.token == OC_JSON_ERROR) {
+    if(out)
+      oc_buf_free(out);
+    return push_reader_error(L, &reader);
+  }
+  if(!out) {
+    lua_settop(L, 1);
+    return 1;
+  }
+  if(!code)
+    code = oc_buf_append(out, copied, (size_t)(text + len - copied));
+  if(code)
+    return luaL_error(L, "%s", oc_code_message(code));
+  return lbuffer_push(L, out);
+}
+
+void ljson_register(lua_State *L) {
+  static const struct {
+    const char *name;
+    lua_CFunction function;
+  } functions[] = {
+    { "quote", ljson_quote },
+    { "number", ljson_number },
+    { "check_json", ljson_check },
+    { "mark_empty_arrays", ljson_mark_empty_arrays }
+  };
+  size_t i;
+
+  for(i = 0; i < sizeof functions / sizeof *functions; i++) {
+    lua_pushcfunction(L, functions[i].function);
+    lua_setfield(L, -2, functions[i].name);
+  }
+}

@@ -1,0 +1,61 @@
+/*
+ * lopperchat: the module "opperchat.core", the binding of the C core.
+ *
+ * What a program uses is the Lua face on top of it (lua/opperchat); the
+ * functions here check just enough not to crash.
+ */
+#include <curl/curl.h>
+
+#include "lclient.h"
+#include "lcompat.h"
+#include "lconversation.h"
+#include "ljson.h"
+#include "lrequest.h"
+#include "lutil.h"
+#include "oc_clock.h"
+#include "oc_random.h"
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+/* uuid() -> a random UUID */
+static int uuid(lua_State *L) {
+  char text[37];
+  oc_random_uuid(text);
+  lua_pushstring(L, text);
+  return 1;
+}
+
+/* now() -> seconds of a clock that only goes forward */
+static int now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)oc_now_us() / 1e6);
+  return 1;
+}
+
+/* curl_version() -> libcurl's own words about itself */
+static int libcurl_version(lua_State *L) {
+  lua_pushstring(L, curl_version());
+  return 1;
+}
+
+EXPORT int luaopen_opperchat_core(lua_State *L);
+
+EXPORT int luaopen_opperchat_core(lua_State *L) {
+  static const luaL_Reg functions[] = {
+    { "uuid", uuid },
+    { "now", now },
+    { "curl_version", libcurl_version },
+    { NULL, NULL }
+  };
+  lua_newtable(L);
+  lcompat_register(L, functions);
+  lutil_register(L);
+  ljson_register(L);
+  lclient_register(L);
+  lconversation_register(L);
+  lrequest_register(L);
+  return 1;
+}

@@ -1,0 +1,17 @@
+/* lrequest: one request in flight as a userdata. */
+#ifndef LREQUEST_H
+#define LREQUEST_H
+
+#include "lcompat.h"
+
+/* Registers the type; adds its functions to the table on top. */
+void lrequest_register(lua_State *L);
+/*
+ * When the exchange of the open request at `index` has ended: commits the
+ * turn to its conversation, once, and leaves the outcome in the request's
+ * state (`result`, and `failed` when it is an error). 1: it has ended.
+ * May raise out of memory; then it can be called again.
+ */
+int lrequest_settle(lua_State *L, int index);
+
+#endif

@@ -1,0 +1,226 @@
+#include "lutil.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+/* Registry field: where our own Lua files lie (see lutil_misuse). */
+#define SOURCE_KEY "opperchat.source"
+
+lutil_box *lutil_new(lua_State *L, const char *type) {
+  lutil_box *box = lua_newuserdata(L, sizeof *box);
+  box->core = NULL;
+  luaL_getmetatable(L, type);
+  lua_setmetatable(L, -2);
+  lua_newtable(L);
+  lcompat_set_uservalue(L, -2);
+  return box;
+}
+
+void lutil_type(lua_State *L, const char *type, const luaL_Reg *methods,
+                const luaL_Reg *meta) {
+  luaL_newmetatable(L, type);
+  lua_pushstring(L, type);
+  lua_setfield(L, -2, "__name");
+  lcompat_register(L, meta);
+#if LCOMPAT_HAS_CLOSE
+  lua_getfield(L, -1, "__gc");
+  lua_setfield(L, -2, "__close");
+#endif
+  lua_newtable(L);
+  lcompat_register(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
+lutil_box *lutil_test(lua_State *L, int index, const char *type) {
+  void *box = lua_touserdata(L, index);
+  int same;
+  if(!box || !lua_getmetatable(L, index))
+    return NULL;
+  luaL_getmetatable(L, type);
+  same = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return same ? box : NULL;
+}
+
+/* "opperchat.Client" -> "client" for messages. */
+static const char *short_name(const char *type) {
+  if(!strcmp(type, LUTIL_CLIENT))
+    return "client";
+  return strcmp(type, LUTIL_REQUEST) ? "conversation" : "request";
+}
+
+lutil_box *lutil_check(lua_State *L, int index, const char *type) {
+  lutil_box *box = lutil_test(L, index, type);
+  if(!box)
+    lutil_misuse(L, "%s expected, got %s%s", short_name(type),
+                 luaL_typename(L, index),
+                 lua_type(L, index) == LUA_TTABLE
+                 || lua_type(L, index) == LUA_TUSERDATA
+                 ? "" : " (call methods with a colon)");
+  return box;
+}
+
+void *lutil_open(lua_State *L, int index, const char *type) {
+  lutil_box *box = lutil_check(L, index, type);
+  if(!box->core)
+    lutil_misuse(L, "%s is closed", short_name(type));
+  return box->core;
+}
+
+/*
+ * Whether a stack level is code of ours: a C function, or a Lua function
+ * from the folder set_source() named.
+ */
+static int is_own(const lua_Debug *info, const char *source, size_t len) {
+  return *info->what == 'C' || (len && !strncmp(info->source, source, len))
+         || !strncmp(info->source, "=(tail call)", 12);
+}
+
+/* Pushes "file:line: " of the program that called us, or "". */
+static void push_where(lua_State *L) {
+  lua_Debug info;
+  const char *source;
+  size_t len;
+  int level;
+
+  lua_getfield(L, LUA_REGISTRYINDEX, SOURCE_KEY);
+  source = lua_tolstring(L, -1, &len);
+  for(level = 0; lua_getstack(L, level, &info); level++) {
+    lua_getinfo(L, "Sl", &info);
+    if(!is_own(&info, source, source ? len : 0) && info.currentline > 0) {
+      lua_pushfstring(L, "%s:%d: ", info.short_src, info.currentline);
+      lua_remove(L, -2);
+      return;
+    }
+  }
+  lua_pop(L, 1);
+  lua_pushliteral(L, "");
+}
+
+int lutil_misuse(lua_State *L, const char *format, ...) {
+  va_list args;
+  luaL_checkstack(L, 4, "error");
+  push_where(L);
+  va_start(args, format);
+  lua_pushvfstring(L, format, args);
+  va_end(args);
+  lua_concat(L, 2);
+  return lua_error(L);
+}
+
+int lutil_fail(lua_State *L, oc_code code) {
+  lua_pushnil(L);
+  lua_pushstring(L, oc_code_name(code));
+  lua_pushstring(L, oc_code_message(code));
+  return 3;
+}
+
+const char *lutil_string_field(lua_State *L, int index, const char *name,
+                               size_t *len) {
+  const char *text;
+  lua_getfield(L, index, name);
+  text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, len) : NULL;
+  lua_pop(L, 1);
+  return text;
+}
+
+double lutil_number_field(lua_State *L, int index, const char *name,
+                          double absent) {
+  double number;
+  lua_getfield(L, index, name);
+  number = lua_type(L, -1) == LUA_TNUMBER ? (double)lua_tonumber(L, -1)
+                                          : absent;
+  lua_pop(L, 1);
+  return number;
+}
+
+int lutil_boolean_field(lua_State *L, int index, const char *name) {
+  int boolean;
+  lua_getfield(L, index, name);
+  boolean = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return boolean;
+}
+
+/* {==== functions for the Lua side ==== */
+
+static const char *const types[] = { LUTIL_CLIENT, LUTIL_CONVERSATION,
+                                     LUTIL_REQUEST };
+
+/* The type of a value of ours; NULL: not ours. */
+static const char *type_of(lua_State *L, int index) {
+  size_t i;
+  for(i = 0; i < sizeof types / sizeof *types; i++) {
+    if(lutil_test(L, index, types[i]))
+      return types[i];
+  }
+  return NULL;
+}
+
+/* state(object) -> the table beside it */
+static int state(lua_State *L) {
+  if(!type_of(L, 1))
+    return lutil_misuse(L, "client, conversation or request expected");
+  lcompat_get_uservalue(L, 1);
+  return 1;
+}
+
+/* open(value, type) -> the state; raises unless it is open and that type */
+static int open_state(lua_State *L) {
+  static const char *const names[] = { "client", "conversation", "request",
+                                       NULL };
+  lutil_open(L, 1, types[luaL_checkoption(L, 2, NULL, names)]);
+  lcompat_get_uservalue(L, 1);
+  return 1;
+}
+
+/* kind(value) -> "client", "conversation", "request", nil; and whether it
+   is open. Never raises. */
+static int kind(lua_State *L) {
+  const char *type = type_of(L, 1);
+  if(!type) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_pushstring(L, short_name(type));
+  lua_pushboolean(L, lutil_test(L, 1, type)->core != NULL);
+  return 2;
+}
+
+/* methods(kind) -> the table of its methods, to be extended */
+static int methods(lua_State *L) {
+  static const char *const names[] = { "client", "conversation", "request",
+                                       NULL };
+  luaL_getmetatable(L, types[luaL_checkoption(L, 1, NULL, names)]);
+  lua_getfield(L, -1, "__index");
+  return 1;
+}
+
+/* misuse(message): raises it at the line of the calling program */
+static int misuse(lua_State *L) {
+  return lutil_misuse(L, "%s", luaL_checkstring(L, 1));
+}
+
+/* set_source(prefix): what the chunk names of our own files begin with */
+static int set_source(lua_State *L) {
+  luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  lua_setfield(L, LUA_REGISTRYINDEX, SOURCE_KEY);
+  return 0;
+}
+
+void lutil_register(lua_State *L) {
+  static const luaL_Reg functions[] = {
+    { "state", state },
+    { "open", open_state },
+    { "kind", kind },
+    { "methods", methods },
+    { "misuse", misuse },
+    { "set_source", set_source },
+    { NULL, NULL }
+  };
+  lcompat_register(L, functions);
+}
+
+/* }==== */

@@ -1,0 +1,536 @@
+#include "oc_client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "oc_alloc.h"
+#include "oc_clock.h"
+#include "oc_exchange.h"
+#include "oc_poller.h"
+
+/* Idle easy handles kept for the next exchange. */
+#define MAX_SPARE 32
+/* Sockets dealt with in one step before the caller gets its turn. */
+#define MAX_READY 128
+
+struct oc_client {
+  unsigned refs;
+  CURLM *multi;               /* NULL: closed */
+  oc_poller *poller;
+  CURL *spare[MAX_SPARE];
+  size_t spare_count;
+  oc_exchange *first;         /* those that have not ended */
+  size_t active;
+  int running;                /* libcurl's count after its last action */
+  oc_exchange *news_first;    /* queue; each holds a reference */
+  oc_exchange *news_last;
+  int64_t now_ms;
+  int64_t curl_deadline_ms;   /* when libcurl wants to be called */
+  int64_t next_deadline_ms;   /* no exchange's deadline is before this */
+  int has_tls;                /* SIGPIPE must be held back */
+  char *base_url;
+  char *key;
+  size_t key_len;
+  char *user_agent;
+  char *proxy;
+  char *ca_file;
+  int http2;
+};
+
+/* {==== libcurl's global state ==== */
+
+static pthread_once_t global_once = PTHREAD_ONCE_INIT;
+static CURLcode global_result;
+
+/*
+ * Once per process and never undone: another user of libcurl may be in the
+ * same process, and curl_global_cleanup() would end under its feet.
+ */
+static void global_init(void) {
+  global_result = curl_global_init(CURL_GLOBAL_ALL);
+}
+
+/* }==== */
+
+/* {==== SIGPIPE ==== */
+
+/*
+ * OpenSSL writes to a socket with write(2), which raises SIGPIPE when the
+ * peer is gone. No handler of the host may be touched, so the signal is
+ * blocked in this thread while libcurl works, and one that came up in
+ * between is taken off before it is let through again.
+ */
+typedef struct sigpipe_guard {
+  sigset_t old;
+  int is_on;
+  int was_pending;
+} sigpipe_guard;
+
+static void sigpipe_hold(const oc_client *client, sigpipe_guard *guard) {
+  sigset_t pipe_set;
+  sigset_t pending;
+
+  guard->is_on = client->has_tls;
+  if(!guard->is_on)
+    return;
+  sigemptyset(&pipe_set);
+  sigaddset(&pipe_set, SIGPIPE);
+  sigpending(&pending);
+  guard->was_pending = sigismember(&pending, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe_set, &guard->old);
+}
+
+static void sigpipe_release(const sigpipe_guard *guard) {
+  sigset_t pending;
+
+  if(!guard->is_on)
+    return;
+  sigpending(&pending);
+  if(!guard->was_pending && sigismember(&pending, SIGPIPE)) {
+    sigset_t pipe_set;
+    int signal_number;
+    sigemptyset(&pipe_set);
+    sigaddset(&pipe_set, SIGPIPE);
+    /* it is pending, so this does not wait */
+    sigwait(&pipe_set, &signal_number);
+  }
+  pthread_sigmask(SIG_SETMASK, &guard->old, NULL);
+}
+
+/* }==== */
+
+/* {==== callbacks of libcurl: C work only ==== */
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user,
+                     void *socket_user) {
+  oc_client *client = user;
+  int events = 0;
+  (void)easy;
+  (void)socket_user;
+  if(what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+    events |= OC_POLL_IN;
+  if(what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+    events |= OC_POLL_OUT;
+  /* an error here would fail every transfer of this client; a socket that
+     cannot be watched runs into its own deadline instead */
+  oc_poller_set(client->poller, (int)fd, events);
+  return 0;
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *user) {
+  oc_client *client = user;
+  (void)multi;
+  client->curl_deadline_ms = timeout_ms < 0 ? OC_NEVER
+                                            : oc_now_ms() + timeout_ms;
+  return 0;
+}
+
+/* Sockets that a child process of the host does not inherit. */
+static curl_socket_t on_open(void *user, curlsocktype purpose,
+                             struct curl_sockaddr *address) {
+  int type = address->socktype;
+  int fd;
+  (void)user;
+  (void)purpose;
+#ifdef SOCK_CLOEXEC
+  fd = socket(address->family, type | SOCK_CLOEXEC, address->protocol);
+  if(fd >= 0 || errno != EINVAL)
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
+#endif
+  fd = socket(address->family, type, address->protocol);
+  if(fd >= 0)
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+/* }==== */
+
+/* {==== life ==== */
+
+/* A copy of a string that may be absent; 0: out of memory. */
+static int copy_string(char **to, const char *from) {
+  if(!from)
+    return 1;
+  *to = oc_strndup(from, strlen(from));
+  return *to != NULL;
+}
+
+static int starts_with_https(const char *url) {
+  return url && !strncmp(url, "https", 5);
+}
+
+oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
+  oc_client *client;
+
+  pthread_once(&global_once, global_init);
+  if(global_result) {
+    oc_error_set(error, OC_E_CURL, "libcurl does not start: %s",
+                 curl_easy_strerror(global_result));
+    return NULL;
+  }
+  client = oc_calloc(sizeof *client);
+  if(!client) {
+    oc_error_set(error, OC_E_NOMEM, "%s", oc_code_message(OC_E_NOMEM));
+    return NULL;
+  }
+  client->refs = 1;
+  client->curl_deadline_ms = OC_NEVER;
+  client->next_deadline_ms = OC_NEVER;
+  client->now_ms = oc_now_ms();
+  client->http2 = options->http2;
+  client->has_tls = starts_with_https(options->base_url)
+                    || starts_with_https(options->proxy);
+  client->poller = oc_poller_new();
+  client->multi = curl_multi_init();
+  if(options->key) {
+    client->key = oc_strndup(options->key, options->key_len);
+    client->key_len = options->key_len;
+  }
+  if(!client->poller || !client->multi || (options->key && !client->key)
+     || !copy_string(&client->base_url, options->base_url)
+     || !copy_string(&client->user_agent, options->user_agent)
+     || !copy_string(&client->proxy, options->proxy)
+     || !copy_string(&client->ca_file, options->ca_file)) {
+    oc_client_unref(client);
+    oc_error_set(error, OC_E_NOMEM, "out of memory or descriptors");
+    return NULL;
+  }
+  curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+  curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+  curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+  curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+  curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+                    options->max_connections);
+  return client;
+}
+
+oc_client *oc_client_ref(oc_client *client) {
+  client->refs++;
+  return client;
+}
+
+void oc_client_close(oc_client *client) {
+  oc_exchange *exchange;
+
+  if(!client->multi)
+    return;
+  while((exchange = client->first) != NULL)
+    oc_exchange_cancel(exchange, OC_E_CLOSED);
+  while(client->spare_count)
+    curl_easy_cleanup(client->spare[--client->spare_count]);
+  if(client->multi) {
+    sigpipe_guard guard;
+    sigpipe_hold(client, &guard);
+    /* still reports sockets, so the poller goes last */
+    curl_multi_cleanup(client->multi);
+    sigpipe_release(&guard);
+    client->multi = NULL;
+  }
+  oc_poller_free(client->poller);
+  client->poller = NULL;
+  client->curl_deadline_ms = OC_NEVER;
+  client->next_deadline_ms = OC_NEVER;
+  if(client->key)
+    oc_wipe(client->key, client->key_len);
+}
+
+void oc_client_dispose(oc_client *client) {
+  oc_exchange *exchange;
+  oc_client_close(client);
+  while((exchange = oc_client_next(client)) != NULL)
+    oc_exchange_unref(exchange);
+  oc_client_unref(client);
+}
+
+void oc_client_unref(oc_client *client) {
+  if(!client || --client->refs)
+    return;
+  /* every exchange holds a reference: none is left, listed or queued */
+  oc_client_close(client);
+  oc_poller_free(client->poller);
+  oc_free(client->base_url);
+  oc_free(client->key);
+  oc_free(client->user_agent);
+  oc_free(client->proxy);
+  oc_free(client->ca_file);
+  oc_free(client);
+}
+
+int oc_client_is_closed(const oc_client *client) {
+  return !client->multi;
+}
+
+const char *oc_client_key(const oc_client *client, size_t *len) {
+  *len = client->key_len;
+  return client->multi ? client->key : NULL;
+}
+
+const char *oc_client_base_url(const oc_client *client) {
+  return client->base_url;
+}
+
+/* }==== */
+
+/* {==== transfers ==== */
+
+CURL *oc_client_take_easy(oc_client *client) {
+  if(client->spare_count)
+    return client->spare[--client->spare_count];
+  return curl_easy_init();
+}
+
+void oc_client_give_easy(oc_client *client, CURL *easy) {
+  if(client->multi && client->spare_count < MAX_SPARE) {
+    curl_easy_reset(easy);
+    client->spare[client->spare_count++] = easy;
+  }
+  else
+    curl_easy_cleanup(easy);
+}
+
+CURLcode oc_client_configure(oc_client *client, CURL *easy) {
+  CURLcode result = CURLE_OK;
+#define SET(option, value)                                  \
+  do {                                                      \
+    if(!result)                                             \
+      result = curl_easy_setopt(easy, option, value);       \
+  } while(0)
+  SET(CURLOPT_NOSIGNAL, 1L);
+  SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
+  SET(CURLOPT_TCP_KEEPALIVE, 1L);
+  SET(CURLOPT_USERAGENT, client->user_agent);
+#if LIBCURL_VERSION_NUM >= 0x075500
+  SET(CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+  SET(CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+  /* a name that is being looked up must not hold up a cancel */
+  SET(CURLOPT_QUICK_EXIT, 1L);
+#endif
+  SET(CURLOPT_HTTP_VERSION, client->http2 ? (long)CURL_HTTP_VERSION_2TLS
+                                          : (long)CURL_HTTP_VERSION_1_1);
+  if(client->proxy)
+    SET(CURLOPT_PROXY, client->proxy);
+  if(client->ca_file)
+    SET(CURLOPT_CAINFO, client->ca_file);
+#undef SET
+  return result;
+}
+
+/* Takes an exchange off the list of those that have not ended. */
+static void unlist(oc_client *client, oc_exchange *exchange) {
+  oc_links *links = oc_exchange_links(exchange);
+  if(!links->is_listed)
+    return;
+  if(links->before)
+    oc_exchange_links(links->before)->behind = links->behind;
+  else
+    client->first = links->behind;
+  if(links->behind)
+    oc_exchange_links(links->behind)->before = links->before;
+  links->before = links->behind = NULL;
+  links->is_listed = 0;
+  client->active--;
+}
+
+static void enlist(oc_client *client, oc_exchange *exchange) {
+  oc_links *links = oc_exchange_links(exchange);
+  if(links->is_listed)
+    return;
+  links->before = NULL;
+  links->behind = client->first;
+  if(client->first)
+    oc_exchange_links(client->first)->before = exchange;
+  client->first = exchange;
+  links->is_listed = 1;
+  client->active++;
+}
+
+/* Hands libcurl's finished transfers to their exchanges. */
+static void collect_finished(oc_client *client) {
+  CURLMsg *message;
+  int left;
+  while((message = curl_multi_info_read(client->multi, &left)) != NULL) {
+    if(message->msg == CURLMSG_DONE) {
+      CURLcode result = message->data.result;
+      char *exchange = NULL;
+      curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
+      oc_exchange_finish((oc_exchange *)(void *)exchange, (int)result);
+    }
+  }
+}
+
+/* Lets libcurl act on one socket, or on its timers. */
+static void act(oc_client *client, curl_socket_t fd, int events) {
+  int mask = (events & OC_POLL_IN ? CURL_CSELECT_IN : 0)
+             | (events & OC_POLL_OUT ? CURL_CSELECT_OUT : 0)
+             | (events & OC_POLL_ERROR ? CURL_CSELECT_ERR : 0);
+  curl_multi_socket_action(client->multi, fd, mask, &client->running);
+}
+
+static void run_timers(oc_client *client) {
+  /* libcurl sets the next one while it works on this */
+  client->curl_deadline_ms = OC_NEVER;
+  act(client, CURL_SOCKET_TIMEOUT, 0);
+}
+
+CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
+                        CURL *easy) {
+  CURLMcode result;
+  sigpipe_guard guard;
+
+  client->now_ms = oc_now_ms();
+  sigpipe_hold(client, &guard);
+  result = curl_multi_add_handle(client->multi, easy);
+  if(!result) {
+    enlist(client, exchange);
+    oc_client_note_deadline(client, oc_exchange_deadline(exchange));
+    /* the first bytes leave now and not at the host's next frame */
+    run_timers(client);
+  }
+  sigpipe_release(&guard);
+  return result;
+}
+
+void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy) {
+  unlist(client, exchange);
+  if(client->multi) {
+    sigpipe_guard guard;
+    sigpipe_hold(client, &guard);
+    curl_multi_remove_handle(client->multi, easy);
+    sigpipe_release(&guard);
+  }
+}
+
+/* }==== */
+
+/* {==== moving forward ==== */
+
+void oc_client_news(oc_client *client, oc_exchange *exchange) {
+  oc_links *links = oc_exchange_links(exchange);
+  /* nobody reads the queue of a closed client any more */
+  if(links->has_news || !client->multi)
+    return;
+  links->has_news = 1;
+  links->next_news = NULL;
+  oc_exchange_ref(exchange);
+  if(client->news_last)
+    oc_exchange_links(client->news_last)->next_news = exchange;
+  else
+    client->news_first = exchange;
+  client->news_last = exchange;
+}
+
+oc_exchange *oc_client_next(oc_client *client) {
+  oc_exchange *exchange = client->news_first;
+  if(exchange) {
+    oc_links *links = oc_exchange_links(exchange);
+    client->news_first = links->next_news;
+    if(!client->news_first)
+      client->news_last = NULL;
+    links->next_news = NULL;
+    links->has_news = 0;
+  }
+  return exchange;
+}
+
+size_t oc_client_active(const oc_client *client) {
+  return client->active;
+}
+
+void oc_client_note_deadline(oc_client *client, int64_t deadline_ms) {
+  if(deadline_ms < client->next_deadline_ms)
+    client->next_deadline_ms = deadline_ms;
+}
+
+int64_t oc_client_now(const oc_client *client) {
+  return client->now_ms;
+}
+
+/*
+ * Ends the exchanges that have run out of time. Life only moves a deadline
+ * further away, so the earliest one of the last look is a safe time for
+ * the next look, and a chunk costs nothing here.
+ */
+static void check_deadlines(oc_client *client) {
+  oc_exchange *exchange;
+  oc_exchange *behind;
+
+  if(client->now_ms < client->next_deadline_ms)
+    return;
+  client->next_deadline_ms = OC_NEVER;
+  for(exchange = client->first; exchange; exchange = behind) {
+    int64_t deadline = oc_exchange_deadline(exchange);
+    behind = oc_exchange_links(exchange)->behind;
+    if(deadline <= client->now_ms)
+      oc_exchange_expire(exchange);
+    else
+      oc_client_note_deadline(client, deadline);
+  }
+}
+
+int64_t oc_client_timeout_ms(oc_client *client) {
+  int64_t deadline;
+  int64_t now;
+
+  if(client->news_first)
+    return 0;
+  if(!client->multi)
+    return -1;
+  /* something was over as soon as it was added */
+  if(client->running < (int)client->active)
+    return 0;
+  deadline = client->curl_deadline_ms < client->next_deadline_ms
+             ? client->curl_deadline_ms : client->next_deadline_ms;
+  if(deadline == OC_NEVER)
+    return -1;
+  now = oc_now_ms();
+  return deadline > now ? deadline - now : 0;
+}
+
+int oc_client_fd(const oc_client *client) {
+  return client->multi ? oc_poller_fd(client->poller) : -1;
+}
+
+/*
+ * Waits for sockets. With poll(2) and no socket at all this is a sleep,
+ * which libcurl needs while it looks up a name in a thread.
+ */
+void oc_client_step(oc_client *client, int64_t wait_ms) {
+  oc_ready ready[MAX_READY];
+  sigpipe_guard guard;
+  int64_t due;
+  int count;
+  int i;
+
+  if(!client->multi)
+    return;
+  due = wait_ms ? oc_client_timeout_ms(client) : 0;
+  if(wait_ms < 0 || (due >= 0 && due < wait_ms))
+    wait_ms = due;
+  if(wait_ms > INT_MAX)
+    wait_ms = INT_MAX;
+  count = oc_poller_wait(client->poller, (int)wait_ms, ready, MAX_READY);
+  client->now_ms = oc_now_ms();
+  if(count > 0 || client->now_ms >= client->curl_deadline_ms) {
+    sigpipe_hold(client, &guard);
+    for(i = 0; i < count; i++)
+      act(client, ready[i].fd, ready[i].events);
+    if(client->now_ms >= client->curl_deadline_ms)
+      run_timers(client);
+    sigpipe_release(&guard);
+  }
+  /* always: adding a handle may have finished it */
+  collect_finished(client);
+  check_deadlines(client);
+}
+
+/* }==== */

@@ -1,0 +1,97 @@
+/*
+ * oc_client: the connections many exchanges share.
+ *
+ * Owns the libcurl multi handle, the poller behind it, the deadlines and
+ * the queue of exchanges with news. Nothing here blocks but
+ * oc_client_step(), and that only as long as it is told to. No function may
+ * be called from within a libcurl callback.
+ */
+#ifndef OC_CLIENT_H
+#define OC_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <curl/curl.h>
+
+#include "oc_error.h"
+
+typedef struct oc_client oc_client;
+typedef struct oc_exchange oc_exchange;
+
+/* Strings are copied. */
+typedef struct oc_client_options {
+  const char *base_url;       /* without a trailing slash */
+  const char *key;            /* NULL: none */
+  size_t key_len;
+  const char *user_agent;
+  const char *proxy;          /* NULL: what the environment says */
+  const char *ca_file;        /* NULL: the system's certificates */
+  int http2;                  /* offer HTTP/2 where there is TLS */
+  long max_connections;       /* 0: no limit */
+} oc_client_options;
+
+/* NULL: see `error`. The caller owns the one reference. */
+oc_client *oc_client_new(const oc_client_options *options, oc_error *error);
+oc_client *oc_client_ref(oc_client *client);
+/* The last reference closes the client and frees it. */
+void oc_client_unref(oc_client *client);
+/*
+ * Closes the client, forgets the news nobody will read, and drops the
+ * caller's reference. (A queued exchange holds its client, so the queue has
+ * to be emptied by somebody.)
+ */
+void oc_client_dispose(oc_client *client);
+/*
+ * Ends every exchange with OC_E_CLOSED (they wait in the queue of news),
+ * closes all connections and wipes the key. Idempotent.
+ */
+void oc_client_close(oc_client *client);
+int oc_client_is_closed(const oc_client *client);
+
+/*
+ * Moves everything forward: waits at most `wait_ms` (below 0: until there
+ * is news) for a socket or a deadline, unless news is waiting already. A
+ * signal ends the wait early.
+ */
+void oc_client_step(oc_client *client, int64_t wait_ms);
+/*
+ * Takes the next exchange with news out of the queue; NULL: none. The
+ * caller gets a reference.
+ */
+oc_exchange *oc_client_next(oc_client *client);
+/* Exchanges that have not ended. */
+size_t oc_client_active(const oc_client *client);
+/* The descriptor to watch for reading, -1: none (see oc_poller). */
+int oc_client_fd(const oc_client *client);
+/* Milliseconds until oc_client_step() is due anyway; -1: not at all. */
+int64_t oc_client_timeout_ms(oc_client *client);
+
+/* Borrowed until the client is closed. */
+const char *oc_client_key(const oc_client *client, size_t *len);
+const char *oc_client_base_url(const oc_client *client);
+
+/* {==== for oc_exchange only ==== */
+
+/* Handles are kept for the next exchange; NULL: out of memory. */
+CURL *oc_client_take_easy(oc_client *client);
+void oc_client_give_easy(oc_client *client, CURL *easy);
+/* Sets what all transfers of this client have in common. */
+CURLcode oc_client_configure(oc_client *client, CURL *easy);
+/*
+ * Puts the transfer under way, and its exchange (CURLINFO_PRIVATE) on the
+ * list of those to be finished.
+ */
+CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
+                        CURL *easy);
+void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy);
+/* Queues the exchange for oc_client_next(), once. */
+void oc_client_news(oc_client *client, oc_exchange *exchange);
+/* A deadline may have come closer. */
+void oc_client_note_deadline(oc_client *client, int64_t deadline_ms);
+/* The time of the current step, milliseconds. */
+int64_t oc_client_now(const oc_client *client);
+
+/* }==== */
+
+#endif

@@ -1,0 +1,13 @@
+/* oc_clock: monotonic time; setting the wall clock does not move it. */
+#ifndef OC_CLOCK_H
+#define OC_CLOCK_H
+
+#include <stdint.h>
+
+/* A time that is never reached. */
+#define OC_NEVER INT64_MAX
+
+int64_t oc_now_ms(void);
+int64_t oc_now_us(void);
+
+#endif

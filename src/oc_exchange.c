@@ -1,0 +1,712 @@
+#include "oc_exchange.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "oc_alloc.h"
+#include "oc_api_error.h"
+#include "oc_clock.h"
+#include "oc_curl_error.h"
+#include "oc_sse.h"
+#include "oc_url.h"
+
+/* Headers of one response, and of an error body: more is not read. */
+#define MAX_HEADERS (256 * 1024)
+#define MAX_ERROR_BODY (1024 * 1024)
+#define MAX_REDIRECTS 5
+/* How long a server may take to close a stream after "[DONE]". */
+#define DONE_GRACE_MS 250
+/* Read callback: posts large bodies in pieces of this size. */
+#define UPLOAD_BUFFER (1024L * 1024L)
+
+/* What the body of the response turned out to be. */
+enum mode { MODE_UNKNOWN, MODE_WHOLE, MODE_STREAM, MODE_ERROR };
+
+struct oc_exchange {
+  unsigned refs;
+  oc_client *client;
+  oc_links links;
+  oc_state state;
+  CURL *easy;                   /* NULL unless under way */
+  struct curl_slist *headers;
+  char *url;
+  oc_body body;
+  oc_deadlines deadlines;
+  size_t max_response;
+  size_t max_event;
+  int is_stream;
+  int64_t tag;
+  int attempts;
+  int redirects;
+  /* the response */
+  enum mode mode;
+  int status;
+  size_t received;
+  oc_buf head;                  /* header lines of the last response */
+  oc_buf whole;                 /* a whole response, or an error's body */
+  oc_sse sse;
+  oc_reply reply;
+  oc_error error;               /* code is OC_OK unless it failed */
+  char detail[CURL_ERROR_SIZE]; /* libcurl's own words */
+  /* times, milliseconds of oc_clock */
+  int64_t started_ms;
+  int64_t life_ms;              /* when the last byte arrived */
+  int64_t first_token_ms;       /* 0: none yet */
+  int64_t done_ms;              /* "[DONE]" arrived, 0: not yet */
+  oc_timing timing;
+};
+
+/* {==== reading the response: called by libcurl ==== */
+
+/* A response that may be followed by another one begins. */
+static void begin_response(oc_exchange *exchange) {
+  oc_buf_clear(&exchange->head);
+  exchange->status = 0;
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *user) {
+  oc_exchange *exchange = user;
+  size_t len = size * count;
+  exchange->life_ms = oc_client_now(exchange->client);
+  if(len > 5 && !memcmp(line, "HTTP/", 5))
+    begin_response(exchange);
+  if(oc_buf_append(&exchange->head, line, len)) {
+    oc_error_set(&exchange->error, OC_E_HEADERS_TOO_LARGE, "%s (%d bytes)",
+                 oc_code_message(OC_E_HEADERS_TOO_LARGE), MAX_HEADERS);
+    return 0;
+  }
+  return len;
+}
+
+/* One event of the stream. 0: goes on. */
+static int take_event(oc_exchange *exchange, const oc_sse_event *event) {
+  oc_reply *reply = &exchange->reply;
+
+  if(exchange->done_ms)
+    return 0;
+  if(event->type.len == 5 && !memcmp(event->type.text, "error", 5)) {
+    oc_api_error_read(&exchange->error, exchange->status, event->data.text,
+                      event->data.len);
+    return 1;
+  }
+  if(oc_reply_chunk(reply, event->data.text, event->data.len,
+                    &exchange->error))
+    return 1;
+  if(reply->is_done) {
+    exchange->done_ms = oc_client_now(exchange->client);
+    oc_client_note_deadline(exchange->client,
+                            exchange->done_ms + DONE_GRACE_MS);
+  }
+  return 0;
+}
+
+/* The first text, reasoning or tool fragment: a shorter deadline begins. */
+static void note_output(oc_exchange *exchange) {
+  if(!exchange->first_token_ms && oc_reply_has_output(&exchange->reply)) {
+    exchange->first_token_ms = exchange->life_ms;
+    oc_client_note_deadline(exchange->client,
+                            oc_exchange_deadline(exchange));
+  }
+}
+
+static int read_stream(oc_exchange *exchange, const char *bytes, size_t len) {
+  oc_sse_event event;
+  int more;
+  oc_sse_feed(&exchange->sse, bytes, len);
+  while((more = oc_sse_next(&exchange->sse, &event)) > 0) {
+    if(take_event(exchange, &event))
+      return 1;
+  }
+  if(more < 0) {
+    oc_error_set(&exchange->error, exchange->sse.error, "%s",
+                 oc_code_message(exchange->sse.error));
+    return 1;
+  }
+  note_output(exchange);
+  oc_client_news(exchange->client, exchange);
+  return 0;
+}
+
+/*
+ * Tells a stream from a whole response by its first byte, since servers
+ * answer with either, whatever was asked for and whatever the content type
+ * says. JSON never looks like the beginning of an event stream.
+ */
+static enum mode detect_mode(const oc_exchange *exchange, const char *bytes,
+                             size_t len) {
+  size_t i = 0;
+  if(exchange->status < 200 || exchange->status > 299)
+    return MODE_ERROR;
+  while(i < len && memchr(" \t\r\n", bytes[i], 4))
+    i++;
+  if(i == len && len)
+    return MODE_UNKNOWN;
+  return bytes[i] == '{' || bytes[i] == '[' || bytes[i] == '<'
+         || bytes[i] == '"' ? MODE_WHOLE : MODE_STREAM;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
+  oc_exchange *exchange = user;
+  size_t len = size * count;
+  long status = 0;
+
+  if(!len)
+    return 0;
+  exchange->life_ms = oc_client_now(exchange->client);
+  exchange->state = OC_STATE_RECEIVING;
+  exchange->received += len;
+  if(exchange->received > exchange->max_response) {
+    oc_error_set(&exchange->error, OC_E_RESPONSE_TOO_LARGE, "%s (%lu)",
+                 oc_code_message(OC_E_RESPONSE_TOO_LARGE),
+                 (unsigned long)exchange->max_response);
+    return 0;
+  }
+  if(exchange->mode == MODE_UNKNOWN) {
+    curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+    exchange->status = (int)status;
+    exchange->mode = detect_mode(exchange, bytes, len);
+  }
+  switch(exchange->mode) {
+  case MODE_UNKNOWN:
+    /* white space only so far */
+    return len;
+  case MODE_STREAM:
+    return read_stream(exchange, bytes, len) ? 0 : len;
+  case MODE_ERROR:
+    /* the beginning says what is wrong */
+    if(exchange->whole.len + len <= MAX_ERROR_BODY)
+      oc_buf_append(&exchange->whole, bytes, len);
+    return len;
+  default:
+    if(!exchange->first_token_ms) {
+      exchange->first_token_ms = exchange->life_ms;
+      oc_client_note_deadline(exchange->client,
+                              oc_exchange_deadline(exchange));
+    }
+    if(oc_buf_append(&exchange->whole, bytes, len)) {
+      oc_error_set(&exchange->error, OC_E_NOMEM, "%s",
+                   oc_code_message(OC_E_NOMEM));
+      return 0;
+    }
+    return len;
+  }
+}
+
+static size_t on_read(char *to, size_t size, size_t count, void *user) {
+  oc_exchange *exchange = user;
+  return oc_body_read(&exchange->body, to, size * count);
+}
+
+/* libcurl sends again on a new connection when a kept one was dead. */
+static int on_seek(void *user, curl_off_t offset, int origin) {
+  oc_exchange *exchange = user;
+  if(origin != SEEK_SET || offset < 0)
+    return CURL_SEEKFUNC_CANTSEEK;
+  oc_body_seek(&exchange->body, (size_t)offset);
+  return CURL_SEEKFUNC_OK;
+}
+
+/* }==== */
+
+/* {==== life ==== */
+
+/* Appends a header; the list stays as it is when memory runs out. */
+static int add_header(oc_exchange *exchange, const char *line) {
+  struct curl_slist *list = curl_slist_append(exchange->headers, line);
+  if(list)
+    exchange->headers = list;
+  return list != NULL;
+}
+
+static int add_key(oc_exchange *exchange, const char *key, size_t len) {
+  oc_buf line;
+  const char *text;
+  int is_added;
+
+  oc_buf_init(&line, len + 64);
+  is_added = !oc_buf_puts(&line, "Authorization: Bearer ")
+             && !oc_buf_append(&line, key, len)
+             && (text = oc_buf_cstr(&line)) != NULL
+             && add_header(exchange, text);
+  oc_wipe(line.data, line.len);
+  oc_buf_free(&line);
+  return is_added;
+}
+
+static int is_header(const char *line, const char *name) {
+  size_t len = strlen(name);
+  return !strncasecmp(line, name, len) && line[len] == ':';
+}
+
+/* The caller's headers first: they take the place of our own. */
+static int add_headers(oc_exchange *exchange,
+                       const oc_exchange_options *options) {
+  int has_authorization = 0;
+  int has_accept = 0;
+  size_t i;
+  const char *key = options->key;
+  size_t key_len = options->key_len;
+
+  for(i = 0; i < options->header_count; i++) {
+    if(!add_header(exchange, options->headers[i]))
+      return 0;
+    if(is_header(options->headers[i], "Authorization"))
+      has_authorization = 1;
+    if(is_header(options->headers[i], "Accept"))
+      has_accept = 1;
+  }
+  if(!key)
+    key = oc_client_key(exchange->client, &key_len);
+  if(key && key_len && !has_authorization
+     && !add_key(exchange, key, key_len))
+    return 0;
+  if(!has_accept
+     && !add_header(exchange, options->is_stream
+                              ? "Accept: text/event-stream"
+                              : "Accept: application/json"))
+    return 0;
+  /* no waiting for "100 Continue" before a large body */
+  return add_header(exchange, "Content-Type: application/json")
+         && add_header(exchange, "Expect:");
+}
+
+oc_exchange *oc_exchange_new(oc_client *client, oc_body *body,
+                             const oc_exchange_options *options) {
+  oc_exchange *exchange = oc_calloc(sizeof *exchange);
+  const char *base = oc_client_base_url(client);
+  size_t size = strlen(base) + strlen(options->path) + 1;
+
+  if(!exchange) {
+    oc_body_free(body);
+    return NULL;
+  }
+  exchange->refs = 1;
+  exchange->client = oc_client_ref(client);
+  exchange->body = *body;
+  memset(body, 0, sizeof *body);
+  exchange->is_stream = options->is_stream;
+  exchange->deadlines = options->deadlines;
+  exchange->max_response = options->max_response;
+  exchange->max_event = options->max_event;
+  exchange->tag = options->tag;
+  exchange->timing.connect = -1;
+  exchange->timing.first_byte = -1;
+  exchange->timing.first_token = -1;
+  exchange->timing.total = -1;
+  oc_buf_init(&exchange->head, MAX_HEADERS);
+  oc_buf_init(&exchange->whole, options->max_response);
+  oc_sse_init(&exchange->sse, options->max_event);
+  oc_reply_init(&exchange->reply, options->max_response);
+  exchange->url = oc_malloc(size);
+  if(!exchange->url || !add_headers(exchange, options)) {
+    oc_exchange_unref(exchange);
+    return NULL;
+  }
+  snprintf(exchange->url, size, "%s%s", base, options->path);
+  return exchange;
+}
+
+oc_exchange *oc_exchange_ref(oc_exchange *exchange) {
+  exchange->refs++;
+  return exchange;
+}
+
+/* The list holds a copy of the key. */
+static void free_headers(oc_exchange *exchange) {
+  struct curl_slist *item;
+  for(item = exchange->headers; item; item = item->next)
+    oc_wipe(item->data, strlen(item->data));
+  curl_slist_free_all(exchange->headers);
+  exchange->headers = NULL;
+}
+
+/* Takes the transfer out of libcurl's hands. */
+static void release_easy(oc_exchange *exchange) {
+  if(exchange->easy) {
+    oc_client_remove(exchange->client, exchange, exchange->easy);
+    oc_client_give_easy(exchange->client, exchange->easy);
+    exchange->easy = NULL;
+  }
+}
+
+void oc_exchange_unref(oc_exchange *exchange) {
+  if(!exchange || --exchange->refs)
+    return;
+  release_easy(exchange);
+  free_headers(exchange);
+  oc_free(exchange->url);
+  oc_body_free(&exchange->body);
+  oc_buf_free(&exchange->head);
+  oc_buf_free(&exchange->whole);
+  oc_sse_free(&exchange->sse);
+  oc_reply_free(&exchange->reply);
+  oc_error_clear(&exchange->error);
+  oc_client_unref(exchange->client);
+  oc_free(exchange);
+}
+
+/* }==== */
+
+/* {==== endings ==== */
+
+/* Nothing of the request is needed any more once it has ended. */
+static void end(oc_exchange *exchange, oc_state state) {
+  exchange->timing.total =
+    (double)(oc_now_ms() - exchange->started_ms) / 1000.0;
+  if(exchange->first_token_ms)
+    exchange->timing.first_token =
+      (double)(exchange->first_token_ms - exchange->started_ms) / 1000.0;
+  exchange->state = state;
+  release_easy(exchange);
+  free_headers(exchange);
+  oc_body_free(&exchange->body);
+  oc_buf_free(&exchange->whole);
+  oc_sse_free(&exchange->sse);
+  oc_client_news(exchange->client, exchange);
+}
+
+static void fail(oc_exchange *exchange) {
+  exchange->error.status = exchange->status;
+  /* what is there is shown as err.partial */
+  oc_reply_finish(&exchange->reply);
+  end(exchange, OC_STATE_FAILED);
+}
+
+static void fail_with(oc_exchange *exchange, oc_code code) {
+  oc_error_set(&exchange->error, code, "%s", oc_code_message(code));
+  fail(exchange);
+}
+
+/* The cost of a whole response may stand in a header only. */
+static void read_cost(oc_exchange *exchange) {
+  oc_slice value;
+  oc_json reader;
+  if(exchange->reply.usage.cost >= 0
+     || !oc_exchange_header(exchange, "x-opper-cost", &value))
+    return;
+  oc_json_init(&reader, value.text, value.len);
+  if(oc_json_next(&reader) == OC_JSON_NUMBER)
+    exchange->reply.usage.cost = oc_json_number(&reader);
+}
+
+/* The body is complete: is the answer? */
+static void finish_body(oc_exchange *exchange) {
+  oc_reply *reply = &exchange->reply;
+  oc_sse_event event;
+
+  if(exchange->status < 200 || exchange->status > 299) {
+    oc_api_error_read(&exchange->error, exchange->status,
+                      exchange->whole.data, exchange->whole.len);
+    fail(exchange);
+    return;
+  }
+  if(exchange->mode == MODE_STREAM) {
+    if(!exchange->done_ms && oc_sse_finish(&exchange->sse, &event) > 0
+       && take_event(exchange, &event)) {
+      fail(exchange);
+      return;
+    }
+    note_output(exchange);
+    if(!reply->finish_reason.len) {
+      oc_error_set(&exchange->error, OC_E_TRUNCATED,
+                   "the stream ended without a finish_reason");
+      fail(exchange);
+      return;
+    }
+    if(oc_reply_finish(reply)) {
+      fail_with(exchange, OC_E_NOMEM);
+      return;
+    }
+  }
+  else {
+    oc_code code = oc_reply_whole(reply, exchange->whole.data,
+                                  exchange->whole.len, &exchange->error);
+    if(code) {
+      if(exchange->error.code != code)
+        oc_error_set(&exchange->error, code, "%s", oc_code_message(code));
+      fail(exchange);
+      return;
+    }
+  }
+  read_cost(exchange);
+  end(exchange, OC_STATE_DONE);
+}
+
+/* Sends the same request to another place. 0: no, `error` says why. */
+static int follow(oc_exchange *exchange, const char *location) {
+  char *url;
+
+  if(!oc_url_may_follow(exchange->url, location)) {
+    oc_error_set(&exchange->error, OC_E_REDIRECT,
+                 "HTTP status %d: a redirect to another server is not "
+                 "followed", exchange->status);
+    return 0;
+  }
+  if(exchange->redirects == MAX_REDIRECTS) {
+    oc_error_set(&exchange->error, OC_E_REDIRECTS, "more than %d redirects",
+                 MAX_REDIRECTS);
+    return 0;
+  }
+  url = oc_strndup(location, strlen(location));
+  if(!url) {
+    oc_error_set(&exchange->error, OC_E_NOMEM, "%s",
+                 oc_code_message(OC_E_NOMEM));
+    return 0;
+  }
+  oc_free(exchange->url);
+  exchange->url = url;
+  exchange->redirects++;
+  return 1;
+}
+
+/* Whether the response is a redirect that keeps method and body. */
+static int is_redirect(int status) {
+  return status == 301 || status == 302 || status == 307 || status == 308;
+}
+
+static void read_times(oc_exchange *exchange) {
+  double connect = 0;
+  double first_byte = 0;
+  curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME, &connect);
+  curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME, &first_byte);
+  exchange->timing.connect = connect;
+  if(first_byte > 0)
+    exchange->timing.first_byte = first_byte;
+}
+
+static void send_request(oc_exchange *exchange);
+
+void oc_exchange_finish(oc_exchange *exchange, int result) {
+  long status = 0;
+  char *location = NULL;
+  double connect = 0;
+
+  curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo(exchange->easy, CURLINFO_REDIRECT_URL, &location);
+  curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME, &connect);
+  exchange->status = (int)status;
+  read_times(exchange);
+  if(exchange->error.code) {
+    fail(exchange);
+    return;
+  }
+  /* a connection that breaks behind "[DONE]" has done its work */
+  if(result && !exchange->done_ms) {
+    oc_curl_error_set(&exchange->error, (CURLcode)result, exchange->detail,
+                      connect > 0);
+    fail(exchange);
+    return;
+  }
+  if(is_redirect(exchange->status) && location) {
+    if(!follow(exchange, location)) {
+      fail(exchange);
+      return;
+    }
+    release_easy(exchange);
+    send_request(exchange);
+    return;
+  }
+  finish_body(exchange);
+}
+
+int64_t oc_exchange_deadline(const oc_exchange *exchange) {
+  const oc_deadlines *limits = &exchange->deadlines;
+  int64_t deadline = OC_NEVER;
+
+  if(exchange->done_ms)
+    return exchange->done_ms + DONE_GRACE_MS;
+  if(!exchange->first_token_ms) {
+    if(limits->first_token_ms)
+      deadline = exchange->started_ms + limits->first_token_ms;
+  }
+  else if(limits->idle_ms)
+    deadline = exchange->life_ms + limits->idle_ms;
+  if(limits->total_ms && exchange->started_ms + limits->total_ms < deadline)
+    deadline = exchange->started_ms + limits->total_ms;
+  return deadline;
+}
+
+void oc_exchange_expire(oc_exchange *exchange) {
+  const oc_deadlines *limits = &exchange->deadlines;
+  int64_t now = oc_client_now(exchange->client);
+  oc_code code;
+  int64_t limit;
+
+  if(exchange->done_ms) {
+    read_times(exchange);
+    finish_body(exchange);
+    return;
+  }
+  if(limits->total_ms && now - exchange->started_ms >= limits->total_ms) {
+    code = OC_E_TIMEOUT_TOTAL;
+    limit = limits->total_ms;
+  }
+  else if(exchange->first_token_ms) {
+    code = OC_E_TIMEOUT_IDLE;
+    limit = limits->idle_ms;
+  }
+  else {
+    code = OC_E_TIMEOUT_FIRST;
+    limit = limits->first_token_ms;
+  }
+  oc_error_set(&exchange->error, code, "%s (%ld.%03ld s)",
+               oc_code_message(code), (long)(limit / 1000),
+               (long)(limit % 1000));
+  fail(exchange);
+}
+
+void oc_exchange_cancel(oc_exchange *exchange, oc_code code) {
+  if(!oc_exchange_has_ended(exchange))
+    fail_with(exchange, code);
+}
+
+/* }==== */
+
+/* {==== sending ==== */
+
+static CURLcode configure(oc_exchange *exchange) {
+  CURL *easy = exchange->easy;
+  CURLcode result = oc_client_configure(exchange->client, easy);
+  int64_t connect_ms = exchange->deadlines.connect_ms;
+#define SET(option, value)                                  \
+  do {                                                      \
+    if(!result)                                             \
+      result = curl_easy_setopt(easy, option, value);       \
+  } while(0)
+  SET(CURLOPT_URL, exchange->url);
+  SET(CURLOPT_PRIVATE, exchange);
+  SET(CURLOPT_ERRORBUFFER, exchange->detail);
+  SET(CURLOPT_HTTPHEADER, exchange->headers);
+  SET(CURLOPT_POST, 1L);
+  SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.size);
+  SET(CURLOPT_READFUNCTION, on_read);
+  SET(CURLOPT_READDATA, exchange);
+  SET(CURLOPT_SEEKFUNCTION, on_seek);
+  SET(CURLOPT_SEEKDATA, exchange);
+  if(exchange->body.size > 65536)
+    SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+  SET(CURLOPT_HEADERFUNCTION, on_header);
+  SET(CURLOPT_HEADERDATA, exchange);
+  SET(CURLOPT_WRITEFUNCTION, on_body);
+  SET(CURLOPT_WRITEDATA, exchange);
+  /* compressing proxies hold streams back to fill their blocks */
+  if(!exchange->is_stream)
+    SET(CURLOPT_ACCEPT_ENCODING, "");
+  /* 0 would mean libcurl's own default of 300 s */
+  SET(CURLOPT_CONNECTTIMEOUT_MS,
+      connect_ms && connect_ms < 86400000 ? (long)connect_ms : 86400000L);
+#undef SET
+  return result;
+}
+
+/* Makes everything ready for a response that has not begun. */
+static void reset_response(oc_exchange *exchange) {
+  oc_body_seek(&exchange->body, 0);
+  begin_response(exchange);
+  oc_buf_clear(&exchange->whole);
+  oc_sse_free(&exchange->sse);
+  oc_sse_init(&exchange->sse, exchange->max_event);
+  oc_reply_free(&exchange->reply);
+  exchange->mode = MODE_UNKNOWN;
+  exchange->received = 0;
+  exchange->detail[0] = '\0';
+}
+
+static void send_request(oc_exchange *exchange) {
+  CURLcode result;
+
+  reset_response(exchange);
+  exchange->state = OC_STATE_SENDING;
+  exchange->easy = oc_client_take_easy(exchange->client);
+  if(!exchange->easy) {
+    fail_with(exchange, OC_E_NOMEM);
+    return;
+  }
+  result = configure(exchange);
+  if(result) {
+    oc_curl_error_set(&exchange->error, result, "", 0);
+    fail(exchange);
+    return;
+  }
+  exchange->attempts++;
+  if(oc_client_add(exchange->client, exchange, exchange->easy))
+    fail_with(exchange, OC_E_CURL);
+}
+
+void oc_exchange_start(oc_exchange *exchange) {
+  exchange->started_ms = oc_now_ms();
+  exchange->life_ms = exchange->started_ms;
+  if(oc_client_is_closed(exchange->client))
+    fail_with(exchange, OC_E_CLOSED);
+  else
+    send_request(exchange);
+}
+
+/* }==== */
+
+/* {==== reading it out ==== */
+
+int64_t oc_exchange_tag(const oc_exchange *exchange) {
+  return exchange->tag;
+}
+
+oc_state oc_exchange_state(const oc_exchange *exchange) {
+  return exchange->state;
+}
+
+int oc_exchange_has_ended(const oc_exchange *exchange) {
+  return exchange->state >= OC_STATE_DONE;
+}
+
+const oc_reply *oc_exchange_reply(const oc_exchange *exchange) {
+  return &exchange->reply;
+}
+
+const oc_error *oc_exchange_error(const oc_exchange *exchange) {
+  return &exchange->error;
+}
+
+const oc_timing *oc_exchange_timing(const oc_exchange *exchange) {
+  return &exchange->timing;
+}
+
+int oc_exchange_attempts(const oc_exchange *exchange) {
+  return exchange->attempts;
+}
+
+int oc_exchange_status(const oc_exchange *exchange) {
+  return exchange->status;
+}
+
+int oc_exchange_header(const oc_exchange *exchange, const char *name,
+                       oc_slice *value) {
+  const char *at = exchange->head.data;
+  const char *end = at + exchange->head.len;
+  size_t name_len = strlen(name);
+
+  while(at < end) {
+    const char *line_end = memchr(at, '\n', (size_t)(end - at));
+    if(!line_end)
+      line_end = end;
+    if((size_t)(line_end - at) > name_len && at[name_len] == ':'
+       && !strncasecmp(at, name, name_len)) {
+      at += name_len + 1;
+      while(at < line_end && memchr(" \t", *at, 2))
+        at++;
+      while(line_end > at && memchr(" \t\r", line_end[-1], 3))
+        line_end--;
+      value->text = at;
+      value->len = (size_t)(line_end - at);
+      return 1;
+    }
+    at = line_end + 1;
+  }
+  return 0;
+}
+
+oc_links *oc_exchange_links(oc_exchange *exchange) {
+  return &exchange->links;
+}
+
+/* }==== */

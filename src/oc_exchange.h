@@ -1,0 +1,112 @@
+/*
+ * oc_exchange: one HTTP exchange with a chat-completions server.
+ *
+ * Posts a body, reads a whole response or a stream into an oc_reply, keeps
+ * the deadlines and limits, and ends exactly once: with the reply complete,
+ * or with an error.
+ */
+#ifndef OC_EXCHANGE_H
+#define OC_EXCHANGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "oc_body.h"
+#include "oc_client.h"
+#include "oc_error.h"
+#include "oc_json.h"
+#include "oc_reply.h"
+
+/* Milliseconds; 0: no deadline. */
+typedef struct oc_deadlines {
+  int64_t connect_ms;
+  int64_t first_token_ms;
+  int64_t idle_ms;
+  int64_t total_ms;
+} oc_deadlines;
+
+typedef struct oc_exchange_options {
+  const char *path;           /* appended to the client's base_url */
+  const char *key;            /* NULL: the client's key */
+  size_t key_len;
+  const char *const *headers; /* "Name: value", copied */
+  size_t header_count;
+  int is_stream;              /* the body asks for a stream */
+  oc_deadlines deadlines;
+  size_t max_response;        /* bytes, after decompression */
+  size_t max_event;           /* bytes of one event of a stream */
+  int64_t tag;                /* the caller's own, see oc_exchange_tag() */
+} oc_exchange_options;
+
+typedef enum oc_state {
+  OC_STATE_IDLE,        /* not started */
+  OC_STATE_SENDING,     /* nothing has arrived */
+  OC_STATE_RECEIVING,
+  OC_STATE_DONE,        /* ended with a reply */
+  OC_STATE_FAILED       /* ended with an error */
+} oc_state;
+
+/* Seconds since the start; below 0: did not happen. */
+typedef struct oc_timing {
+  double connect;       /* connected; 0 on a kept connection */
+  double first_byte;
+  double first_token;
+  double total;
+} oc_timing;
+
+/*
+ * `body` is moved: the exchange owns what it held, whether or not this
+ * succeeds. NULL: out of memory. The caller owns the one reference.
+ */
+oc_exchange *oc_exchange_new(oc_client *client, oc_body *body,
+                             const oc_exchange_options *options);
+oc_exchange *oc_exchange_ref(oc_exchange *exchange);
+/* The last reference cancels what is still under way and frees it. */
+void oc_exchange_unref(oc_exchange *exchange);
+
+/*
+ * Sends the first bytes. What fails at once ends the exchange, too, and
+ * comes through the client's queue like every ending.
+ */
+void oc_exchange_start(oc_exchange *exchange);
+/* Ends it now with this code, unless it has ended already. */
+void oc_exchange_cancel(oc_exchange *exchange, oc_code code);
+
+int64_t oc_exchange_tag(const oc_exchange *exchange);
+oc_state oc_exchange_state(const oc_exchange *exchange);
+int oc_exchange_has_ended(const oc_exchange *exchange);
+/* Borrowed as long as the exchange lives. Texts grow while it runs. */
+const oc_reply *oc_exchange_reply(const oc_exchange *exchange);
+/* The error of a failed exchange. */
+const oc_error *oc_exchange_error(const oc_exchange *exchange);
+const oc_timing *oc_exchange_timing(const oc_exchange *exchange);
+/* How many times the request was sent. */
+int oc_exchange_attempts(const oc_exchange *exchange);
+/* HTTP status of the last response, 0: none. */
+int oc_exchange_status(const oc_exchange *exchange);
+/* A header of the last response, name without regard to case. 1: found. */
+int oc_exchange_header(const oc_exchange *exchange, const char *name,
+                       oc_slice *value);
+
+/* {==== for oc_client only ==== */
+
+/* Links an exchange into the client's list and queue. */
+typedef struct oc_links {
+  oc_exchange *before;
+  oc_exchange *behind;
+  oc_exchange *next_news;
+  int is_listed;
+  int has_news;
+} oc_links;
+
+oc_links *oc_exchange_links(oc_exchange *exchange);
+/* The transfer is over; `result` is its CURLcode. */
+void oc_exchange_finish(oc_exchange *exchange, int result);
+/* When the exchange runs out of time, OC_NEVER: not at all. */
+int64_t oc_exchange_deadline(const oc_exchange *exchange);
+/* Its deadline has passed. */
+void oc_exchange_expire(oc_exchange *exchange);
+
+/* }==== */
+
+#endif

@@ -1,0 +1,116 @@
+/*
+ * oc_json: a strict RFC 8259 reader and writer that allocates nothing per
+ * value.
+ *
+ * The reader pulls tokens from a complete text. It checks the grammar, the
+ * nesting limit and that strings are UTF-8 (RFC 8259, section 8.1). Strings
+ * are handed out as the raw bytes between the quotes; oc_json_unescape()
+ * decodes them when somebody wants them. All pointers are borrowed from the
+ * text and live as long as it does.
+ */
+#ifndef OC_JSON_H
+#define OC_JSON_H
+
+#include <stddef.h>
+
+#include "oc_buf.h"
+#include "oc_error.h"
+
+/* Deepest nesting the reader accepts ("nothing is unbounded"). */
+#define OC_JSON_MAX_DEPTH 512
+
+typedef enum oc_json_token {
+  OC_JSON_ERROR = -1,     /* reader->error says why; stays so */
+  OC_JSON_END = 0,        /* the text held exactly one value; stays so */
+  OC_JSON_OBJECT,
+  OC_JSON_OBJECT_END,
+  OC_JSON_ARRAY,
+  OC_JSON_ARRAY_END,
+  OC_JSON_KEY,
+  OC_JSON_STRING,
+  OC_JSON_NUMBER,
+  OC_JSON_TRUE,
+  OC_JSON_FALSE,
+  OC_JSON_NULL
+} oc_json_token;
+
+/* Borrowed bytes. */
+typedef struct oc_slice {
+  const char *text;
+  size_t len;
+} oc_slice;
+
+typedef struct oc_json {
+  /* public, read only: the token just returned by oc_json_next() */
+  oc_json_token token;
+  oc_slice value;         /* KEY, STRING: between the quotes, still escaped;
+                             every other token: its own bytes */
+  int escaped;            /* KEY, STRING: value has a backslash */
+  oc_code error;          /* OC_E_JSON, OC_E_DEPTH, OC_E_UTF8 */
+  /* private */
+  const char *start;
+  const char *at;
+  const char *end;
+  unsigned depth;
+  unsigned char state;
+  unsigned char lenient_utf8;
+  unsigned char stack[OC_JSON_MAX_DEPTH / 8];   /* bit set: an object */
+} oc_json;
+
+/* Starts reading `len` bytes. The text is borrowed, not copied. */
+void oc_json_init(oc_json *reader, const char *text, size_t len);
+/*
+ * Accept bytes of 0x80 and above in strings without looking at them: for
+ * answers of servers that cut a character in two over stream chunks. What
+ * is put together from them must be checked afterwards.
+ */
+void oc_json_allow_bad_utf8(oc_json *reader);
+oc_json_token oc_json_next(oc_json *reader);
+/* Offset of the reader in the text: where an error was found. */
+size_t oc_json_offset(const oc_json *reader);
+/*
+ * To be called when the token just read begins a value (or is a KEY: then
+ * the value behind it is meant). Reads to the end of that value and stores
+ * its exact text in `raw` (which may be NULL). OC_OK or the reader's error.
+ */
+oc_code oc_json_skip(oc_json *reader, oc_slice *raw);
+/* Whether the KEY or STRING just read is `name`, escapes decoded. */
+int oc_json_is(const oc_json *reader, const char *name);
+/* The NUMBER just read; the same under every LC_NUMERIC. */
+double oc_json_number(const oc_json *reader);
+
+/* The same for the text of any number that the reader has accepted. */
+double oc_json_parse_number(oc_slice number);
+/*
+ * Appends the decoded bytes of a raw string (between the quotes, as the
+ * reader hands it out). A pair of surrogate escapes becomes one character.
+ * A lone one becomes U+FFFD, with one exception: when `pending` is not
+ * NULL, a high surrogate at the very end is stored there instead of being
+ * written, and a low one at the very start is joined with the one stored
+ * there by an earlier call (0: none). If the text does not go on with a
+ * low surrogate, the stored one is written as U+FFFD first.
+ */
+oc_code oc_json_unescape(oc_slice raw, oc_buf *out, unsigned *pending);
+
+/*
+ * Writes a JSON string with its quotes: the shortest escapes, '/' and
+ * everything above 0x7E as it is. OC_E_UTF8 (and nothing written) when the
+ * text is not valid UTF-8.
+ */
+oc_code oc_json_write_string(oc_buf *out, const char *text, size_t len);
+/*
+ * Writes the shortest decimal that reads back as the same double, integral
+ * values below 1e21 without point or exponent. The same under every
+ * LC_NUMERIC. NaN and infinities have no JSON form: OC_E_JSON.
+ */
+oc_code oc_json_write_number(oc_buf *out, double number);
+
+/*
+ * Length of the valid UTF-8 prefix (RFC 3629: no surrogates, no overlong
+ * forms, at most U+10FFFF); `len` when all of it is valid.
+ */
+size_t oc_utf8_valid_prefix(const char *text, size_t len);
+/* Appends the text with each invalid part replaced by U+FFFD. */
+oc_code oc_utf8_sanitize(oc_buf *out, const char *text, size_t len);
+
+#endif

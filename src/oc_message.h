@@ -1,0 +1,85 @@
+/*
+ * oc_message: one immutable, reference-counted message.
+ *
+ * A message is its JSON text, written once. Histories, forks and requests
+ * in flight share it; nobody changes it. The count is not atomic: messages
+ * never leave the Lua state (and so the thread) that made them.
+ */
+#ifndef OC_MESSAGE_H
+#define OC_MESSAGE_H
+
+#include <stddef.h>
+
+#include "oc_error.h"
+#include "oc_json.h"
+
+/* X(symbol, name on the wire) */
+#define OC_ROLE_MAP(X)        \
+  X(SYSTEM, "system")         \
+  X(DEVELOPER, "developer")   \
+  X(USER, "user")             \
+  X(ASSISTANT, "assistant")   \
+  X(TOOL, "tool")
+
+typedef enum oc_role {
+#define X(symbol, name) OC_ROLE_##symbol,
+  OC_ROLE_MAP(X)
+#undef X
+  OC_ROLE_COUNT
+} oc_role;
+
+/* Most tool calls one assistant message may hold. */
+#define OC_MAX_CALLS 1024
+
+/* public, read only */
+typedef struct oc_message {
+  unsigned refs;
+  unsigned char role;         /* oc_role */
+  unsigned char has_calls;    /* assistant: a non-empty tool_calls list */
+  size_t len;                 /* bytes of json */
+  char json[];                /* not NUL-terminated */
+} oc_message;
+
+const char *oc_role_name(oc_role role);
+/* OC_ROLE_COUNT: no such role. */
+oc_role oc_role_parse(const char *name, size_t len);
+
+/*
+ * A message with plain text content. The caller owns the one reference.
+ * OC_E_UTF8 (`*where`: offset of the first bad byte), OC_E_NOMEM.
+ */
+oc_code oc_message_text(oc_message **out, oc_role role, const char *text,
+                        size_t len, size_t *where);
+/* A tool result: role "tool", the id of its call, plain text content. */
+oc_code oc_message_result(oc_message **out, oc_slice call_id, oc_slice text,
+                          size_t *where);
+/*
+ * A message from its JSON text, kept byte for byte (an assistant message
+ * with tool calls and no content gets "content":null, which the API
+ * requires). Checked: strict JSON in UTF-8, a known role, content, an id
+ * of its own for each tool call, tool_call_id on a result. `*where` is the
+ * offset of a JSON error.
+ */
+oc_code oc_message_json(oc_message **out, const char *json, size_t len,
+                        size_t *where);
+
+oc_message *oc_message_ref(oc_message *message);
+void oc_message_unref(oc_message *message);
+
+/* The raw (still escaped) tool_call_id of a tool message. */
+oc_slice oc_message_result_id(const oc_message *message);
+
+/* Walks over the ids of an assistant message's tool calls. */
+typedef struct oc_calls {
+  oc_json reader;
+  int done;
+} oc_calls;
+
+void oc_calls_begin(oc_calls *calls, const oc_message *message);
+/* 1: `*id` is the next call's raw (still escaped) id; 0: no more. */
+int oc_calls_next(oc_calls *calls, oc_slice *id);
+
+/* Whether two raw JSON strings are the same text, escapes decoded. */
+int oc_raw_equal(oc_slice a, oc_slice b);
+
+#endif

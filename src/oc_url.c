@@ -1,0 +1,51 @@
+#include "oc_url.h"
+
+#include <curl/curl.h>
+#include <string.h>
+#include <strings.h>
+
+/* One URL taken apart; the strings are libcurl's. */
+struct parts {
+  CURLU *url;
+  char *scheme;
+  char *host;
+  char *port;
+};
+
+static int take_apart(struct parts *parts, const char *text) {
+  memset(parts, 0, sizeof *parts);
+  parts->url = curl_url();
+  return parts->url
+         && !curl_url_set(parts->url, CURLUPART_URL, text, 0)
+         && !curl_url_get(parts->url, CURLUPART_SCHEME, &parts->scheme, 0)
+         && !curl_url_get(parts->url, CURLUPART_HOST, &parts->host, 0)
+         && !curl_url_get(parts->url, CURLUPART_PORT, &parts->port,
+                          CURLU_DEFAULT_PORT);
+}
+
+static void drop(struct parts *parts) {
+  curl_free(parts->scheme);
+  curl_free(parts->host);
+  curl_free(parts->port);
+  curl_url_cleanup(parts->url);
+}
+
+int oc_url_may_follow(const char *from, const char *to) {
+  struct parts a;
+  struct parts b;
+  int may = 0;
+
+  /* both, so that both can be dropped */
+  int is_url = take_apart(&a, from);
+  is_url = take_apart(&b, to) && is_url;
+  if(is_url && !strcasecmp(a.host, b.host)) {
+    if(!strcmp(a.scheme, b.scheme))
+      may = !strcmp(a.port, b.port);
+    else
+      may = !strcmp(a.scheme, "http") && !strcmp(b.scheme, "https")
+            && !strcmp(a.port, "80") && !strcmp(b.port, "443");
+  }
+  drop(&a);
+  drop(&b);
+  return may;
+}
