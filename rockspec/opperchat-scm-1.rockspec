@@ -65,6 +65,7 @@ build = {
         "src/oc_poller.c",
         "src/oc_random.c",
         "src/oc_reply.c",
+        "src/oc_setup.c",
         "src/oc_sse.c",
         "src/oc_url.c",
       },

@@ -499,6 +499,36 @@ describe("json", function()
     assert.are.equal(2, made)
   end)
 
+  it("gives the same text again for whatever it read", function()
+    -- often enough for LuaJIT to compile what happens here
+    local keys = { "a", "required", "content", "properties", "default", "x y", "", "role" }
+    local scalars = { "1", "-0.5", "1e3", "null", "true", "[]", "{}", "\"[]\"", "\"\\ud800\"" }
+    local seed = 7
+    local function random(n)
+      seed = (seed * 16807) % 2147483647
+      return seed % n + 1
+    end
+    local function text(depth)
+      local kind = random(depth > 4 and 1 or 3)
+      local parts = {}
+      if kind == 1 then
+        return scalars[random(#scalars)]
+      end
+      for i = 1, random(5) - 1 do
+        parts[i] = (kind == 2 and "" or "\"" .. keys[random(#keys)] .. "\":") .. text(depth + 1)
+      end
+      return (kind == 2 and "[" or "{") .. table.concat(parts, ", ") .. (kind == 2 and "]" or "}")
+    end
+    for _ = 1, 3000 do
+      local value, message = json.decode(text(0))
+      assert.is_nil(message)
+      if value ~= nil then
+        local once = json.encode(value)
+        assert.are.equal(once, json.encode(json.decode(once)))
+      end
+    end
+  end)
+
   it("cannot be fooled by what stands for an empty list", function()
     local text = "[[],\"opperchat empty list\",[\"opperchat empty list\"]]"
     assert.are.equal(text, json.encode(json.decode(text)))

@@ -19,8 +19,8 @@ oc_client *lclient_open(lua_State *L, int index) {
 /*
  * client(settings) -> client | nil, code, message
  *
- * `settings`: base_url, key, user_agent, proxy, ca_file, http2,
- * max_connections. The key is copied and not kept on the Lua side.
+ * `settings`: base_url, key, proxy, ca_file, http2, max_connections.
+ * The key is copied and not kept on the Lua side.
  */
 static int client_new(lua_State *L) {
   oc_client_options options;
@@ -33,7 +33,6 @@ static int client_new(lua_State *L) {
   memset(&error, 0, sizeof error);
   options.base_url = lutil_string_field(L, 1, "base_url", NULL);
   options.key = lutil_string_field(L, 1, "key", &options.key_len);
-  options.user_agent = lutil_string_field(L, 1, "user_agent", NULL);
   options.proxy = lutil_string_field(L, 1, "proxy", NULL);
   options.ca_file = lutil_string_field(L, 1, "ca_file", NULL);
   options.http2 = lutil_boolean_field(L, 1, "http2");
@@ -79,14 +78,13 @@ static int client_gc(lua_State *L) {
 
 static int client_tostring(lua_State *L) {
   oc_client *client = test_client(L);
-  size_t len = 0;
   if(!client || oc_client_is_closed(client))
     lua_pushliteral(L, "opperchat.client (closed)");
   else
     lua_pushfstring(L, "opperchat.client (%s, %s)",
                     oc_client_base_url(client),
-                    oc_client_key(client, &len) ? "key <redacted>"
-                                                : "no key");
+                    oc_client_has_key(client) ? "key <redacted>"
+                                              : "no key");
   return 1;
 }
 
@@ -107,8 +105,7 @@ static int client_active(lua_State *L) {
 /* client_has_key(client) */
 static int client_has_key(lua_State *L) {
   oc_client *client = test_client(L);
-  size_t len = 0;
-  lua_pushboolean(L, client && oc_client_key(client, &len) && len);
+  lua_pushboolean(L, client && oc_client_has_key(client));
   return 1;
 }
 
@@ -259,6 +256,6 @@ void lclient_register(lua_State *L) {
     { "__tostring", client_tostring },
     { NULL, NULL }
   };
-  lutil_type(L, LUTIL_CLIENT, methods, meta);
+  lutil_add_type(L, LUTIL_CLIENT, methods, meta);
   lcompat_register(L, functions);
 }

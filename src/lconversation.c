@@ -131,7 +131,8 @@ static int append_json(lua_State *L) {
   return 1;
 }
 
-int lconversation_append_list(lua_State *L, int index, oc_history *history) {
+/* Appends a list of messages given as JSON texts. */
+static int append_list(lua_State *L, int index, oc_history *history) {
   size_t count = lcompat_rawlen(L, index);
   size_t i;
 
@@ -161,6 +162,20 @@ int lconversation_append_list(lua_State *L, int index, oc_history *history) {
     }
   }
   return 0;
+}
+
+int lconversation_append_prompt(lua_State *L, int index, oc_history *history) {
+  oc_message *message;
+  oc_code code;
+  size_t len;
+  size_t where = 0;
+  const char *text;
+
+  if(lua_istable(L, index))
+    return append_list(L, index, history);
+  text = luaL_checklstring(L, index, &len);
+  code = oc_message_text(&message, OC_ROLE_USER, text, len, &where);
+  return code ? fail_at(L, code, where) : append_made(L, history, message);
 }
 
 /* }==== */
@@ -243,9 +258,13 @@ static int conversation_tostring(lua_State *L) {
 static int find_turn(lua_State *L) {
   lconversation *conversation = lconversation_open(L, 1);
   lua_Number turns = luaL_checknumber(L, 2);
+  size_t count = conversation->history.count;
   size_t found;
+  /* a number as large as you like: each turn has a message */
   size_t at = oc_history_turn(&conversation->history,
-                              turns > 0 ? (size_t)turns : 0, &found);
+                              !(turns > 0) ? 0
+                              : turns < (lua_Number)count ? (size_t)turns
+                                                          : count, &found);
   lcompat_push_integral(L, at + 1);
   lcompat_push_integral(L, found);
   return 2;
@@ -371,7 +390,7 @@ static int body_anchor_gc(lua_State *L) {
 }
 
 /*
- * body(conversation, options, list of JSON texts) -> the body of a request
+ * body(conversation, options, prompt) -> the body of a request
  * with these messages at the end | nil, code, message, detail, index
  */
 static int body(lua_State *L) {
@@ -380,10 +399,10 @@ static int body(lua_State *L) {
   const char *options = luaL_checklstring(L, 2, &len);
   body_anchor *anchor;
   oc_buf *text;
+  oc_slice open;
   oc_code code;
   int failed;
 
-  luaL_checktype(L, 3, LUA_TTABLE);
   anchor = lua_newuserdata(L, sizeof *anchor);
   memset(anchor, 0, sizeof *anchor);
   if(luaL_newmetatable(L, "opperchat.body_anchor")) {
@@ -392,9 +411,14 @@ static int body(lua_State *L) {
   }
   lua_setmetatable(L, -2);
   oc_history_fork(&conversation->history, &anchor->history);
-  failed = lconversation_append_list(L, 3, &anchor->history);
+  failed = lconversation_append_prompt(L, 3, &anchor->history);
   if(failed)
     return failed;
+  if(oc_history_open_call(&anchor->history, &open)) {
+    lutil_fail(L, OC_E_OPEN_CALL);
+    lua_pushlstring(L, open.text, open.len);
+    return 4;
+  }
   text = lbuffer_new(L);
   code = oc_body_init(&anchor->body, options, len, &anchor->history);
   if(!code)
@@ -429,6 +453,6 @@ void lconversation_register(lua_State *L) {
     { "__tostring", conversation_tostring },
     { NULL, NULL }
   };
-  lutil_type(L, LUTIL_CONVERSATION, methods, meta);
+  lutil_add_type(L, LUTIL_CONVERSATION, methods, meta);
   lcompat_register(L, functions);
 }

@@ -18,11 +18,11 @@ lconversation *lconversation_open(lua_State *L, int index);
 /* The same or NULL: not a conversation, or closed. */
 lconversation *lconversation_test(lua_State *L, int index);
 /*
- * Appends the messages of the list at `index` (JSON texts, or strings in
- * a field `text`: user messages) to a history that is not an object's.
- * On failure pushes what lua functions return: nil, code, message, index.
- * Returns how many values were pushed, 0: all appended.
+ * Appends a prompt to a history that is not an object's: a text (a user
+ * message), or a list of messages as JSON text. 0: done; else how many
+ * values were pushed: nil, code, message, detail, index in the list.
  */
-int lconversation_append_list(lua_State *L, int index, oc_history *history);
+int lconversation_append_prompt(lua_State *L, int index,
+                                oc_history *history);
 
 #endif

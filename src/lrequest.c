@@ -233,73 +233,101 @@ static const char **push_headers(lua_State *L, int index, size_t *count) {
   return lines;
 }
 
+#define SETUP "opperchat.Setup"
+
+static int setup_gc(lua_State *L) {
+  oc_setup **box = lua_touserdata(L, 1);
+  oc_setup_unref(*box);
+  *box = NULL;
+  return 0;
+}
+
 /*
- * request(client, conversation, options, prompt, settings) -> request
- * | nil, code, message[, detail, index of the prompt's message]
+ * setup(client, settings) -> what the requests of a conversation have in
+ * common, made once
  *
- * `options`: JSON fields of the body. `prompt`: list of messages as JSON
- * text, sent behind the conversation's and kept with the answer.
- * `settings`: key, headers, stream, connect, first_token, idle, total
- * (seconds, absent: none), max_response, max_event.
+ * `settings`: key, headers (lines), connect, first_token, idle, total
+ * (seconds, absent: none), max_response, max_event (bytes).
+ */
+static int setup_new(lua_State *L) {
+  oc_client *client = lclient_open(L, 1);
+  oc_setup_options options;
+  oc_setup **box;
+
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  memset(&options, 0, sizeof options);
+  options.path = "/chat/completions";
+  options.key = lutil_string_field(L, 2, "key", &options.key_len);
+  options.deadlines.connect_ms = milliseconds(L, 2, "connect");
+  options.deadlines.first_token_ms = milliseconds(L, 2, "first_token");
+  options.deadlines.idle_ms = milliseconds(L, 2, "idle");
+  options.deadlines.total_ms = milliseconds(L, 2, "total");
+  options.max_response =
+    (size_t)lutil_number_field(L, 2, "max_response", 64e6);
+  options.max_event = (size_t)lutil_number_field(L, 2, "max_event", 16e6);
+  options.headers = push_headers(L, 2, &options.header_count);
+  box = lua_newuserdata(L, sizeof *box);
+  *box = NULL;
+  if(luaL_newmetatable(L, SETUP)) {
+    lua_pushcfunction(L, setup_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  *box = oc_setup_new(client, &options);
+  if(!*box)
+    return luaL_error(L, "out of memory");
+  return 1;
+}
+
+/*
+ * request(setup, client, conversation, options, prompt, stream, tag)
+ * -> request | nil, code, message[, detail, index of the prompt's message]
+ *
+ * `options`: JSON fields of the body. `prompt`: sent behind the
+ * conversation's messages and kept together with the answer.
  */
 static int request_new(lua_State *L) {
-  oc_client *client = lclient_open(L, 1);
-  lconversation *conversation = lconversation_open(L, 2);
+  oc_setup **setup = luaL_checkudata(L, 1, SETUP);
+  lconversation *conversation = lconversation_open(L, 3);
   size_t len;
-  const char *options = luaL_checklstring(L, 3, &len);
-  oc_exchange_options settings;
+  const char *options = luaL_checklstring(L, 4, &len);
   lrequest *request;
   lutil_box *box;
   oc_body body;
   oc_slice open;
   oc_code code;
   int failed;
-  int top;
 
-  luaL_checktype(L, 4, LUA_TTABLE);
-  luaL_checktype(L, 5, LUA_TTABLE);
-  lua_settop(L, 5);
-  memset(&settings, 0, sizeof settings);
-  settings.path = "/chat/completions";
-  settings.key = lutil_string_field(L, 5, "key", &settings.key_len);
-  settings.is_stream = lutil_boolean_field(L, 5, "stream");
-  settings.deadlines.connect_ms = milliseconds(L, 5, "connect");
-  settings.deadlines.first_token_ms = milliseconds(L, 5, "first_token");
-  settings.deadlines.idle_ms = milliseconds(L, 5, "idle");
-  settings.deadlines.total_ms = milliseconds(L, 5, "total");
-  settings.max_response =
-    (size_t)lutil_number_field(L, 5, "max_response", 64e6);
-  settings.max_event = (size_t)lutil_number_field(L, 5, "max_event", 16e6);
-  settings.headers = push_headers(L, 5, &settings.header_count);
-  settings.tag = (int64_t)(lutil_number_field(L, 5, "tag", 0));
-
+  lclient_open(L, 2);
+  lua_settop(L, 7);
+  luaL_checkstack(L, 10, NULL);
   box = lutil_new(L, LUTIL_REQUEST);
-  top = lua_gettop(L);
-  lcompat_get_uservalue(L, top);
-  lua_pushvalue(L, 1);
-  lua_setfield(L, -2, "client");
+  lcompat_get_uservalue(L, 8);
   lua_pushvalue(L, 2);
+  lua_setfield(L, -2, "client");
+  lua_pushvalue(L, 3);
   lua_setfield(L, -2, "conversation");
   lua_pop(L, 1);
   request = box->core = oc_calloc(sizeof *request);
   if(!request)
     return lutil_fail(L, OC_E_NOMEM);
   oc_history_fork(&conversation->history, &request->history);
-  failed = lconversation_append_list(L, 4, &request->history);
+  failed = lconversation_append_prompt(L, 5, &request->history);
+  if(!failed && oc_history_open_call(&request->history, &open)) {
+    failed = lutil_fail(L, OC_E_OPEN_CALL) + 1;
+    lua_pushlstring(L, open.text, open.len);
+  }
   if(failed)
     return failed;
-  if(oc_history_open_call(&request->history, &open)) {
-    lutil_fail(L, OC_E_OPEN_CALL);
-    lua_pushlstring(L, open.text, open.len);
-    return 4;
-  }
   code = oc_body_init(&body, options, len, &request->history);
   if(code)
     return lutil_fail(L, code);
-  request->exchange = oc_exchange_new(client, &body, &settings);
+  request->exchange = oc_exchange_new(*setup, &body, lua_toboolean(L, 6),
+                                      (int64_t)lua_tonumber(L, 7));
   if(!request->exchange)
     return lutil_fail(L, OC_E_NOMEM);
-  lua_pushvalue(L, top);
+  lua_settop(L, 8);
   return 1;
 }
 
@@ -367,6 +395,7 @@ static int request_tostring(lua_State *L) {
 
 void lrequest_register(lua_State *L) {
   static const luaL_Reg functions[] = {
+    { "setup", setup_new },
     { "request", request_new },
     { "request_start", request_start },
     { "request_cancel", request_cancel },
@@ -381,6 +410,6 @@ void lrequest_register(lua_State *L) {
     { "__tostring", request_tostring },
     { NULL, NULL }
   };
-  lutil_type(L, LUTIL_REQUEST, methods, meta);
+  lutil_add_type(L, LUTIL_REQUEST, methods, meta);
   lcompat_register(L, functions);
 }

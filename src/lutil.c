@@ -6,20 +6,34 @@
 /* Registry field: where our own Lua files lie (see lutil_misuse). */
 #define SOURCE_KEY "opperchat.source"
 
-lutil_box *lutil_new(lua_State *L, const char *type) {
+/*
+ * What tells a box from a stranger's userdata: its size, and the address of
+ * its entry here. Looking up a metatable by name costs several times that.
+ */
+static const struct lutil_tag {
+  const char *registry_name;
+  const char *name;           /* in messages */
+} tags[LUTIL_TYPE_COUNT] = {
+  { "opperchat.Client", "client" },
+  { "opperchat.Conversation", "conversation" },
+  { "opperchat.Request", "request" }
+};
+
+lutil_box *lutil_new(lua_State *L, lutil_type type) {
   lutil_box *box = lua_newuserdata(L, sizeof *box);
   box->core = NULL;
-  luaL_getmetatable(L, type);
+  box->tag = &tags[type];
+  luaL_getmetatable(L, tags[type].registry_name);
   lua_setmetatable(L, -2);
   lua_newtable(L);
   lcompat_set_uservalue(L, -2);
   return box;
 }
 
-void lutil_type(lua_State *L, const char *type, const luaL_Reg *methods,
-                const luaL_Reg *meta) {
-  luaL_newmetatable(L, type);
-  lua_pushstring(L, type);
+void lutil_add_type(lua_State *L, lutil_type type, const luaL_Reg *methods,
+                    const luaL_Reg *meta) {
+  luaL_newmetatable(L, tags[type].registry_name);
+  lua_pushstring(L, tags[type].registry_name);
   lua_setfield(L, -2, "__name");
   lcompat_register(L, meta);
 #if LCOMPAT_HAS_CLOSE
@@ -32,28 +46,20 @@ void lutil_type(lua_State *L, const char *type, const luaL_Reg *methods,
   lua_pop(L, 1);
 }
 
-lutil_box *lutil_test(lua_State *L, int index, const char *type) {
-  void *box = lua_touserdata(L, index);
-  int same;
-  if(!box || !lua_getmetatable(L, index))
+lutil_box *lutil_test(lua_State *L, int index, lutil_type type) {
+  lutil_box *box;
+  /* a light userdata has no length */
+  if(lua_type(L, index) != LUA_TUSERDATA
+     || lcompat_rawlen(L, index) != sizeof *box)
     return NULL;
-  luaL_getmetatable(L, type);
-  same = lua_rawequal(L, -1, -2);
-  lua_pop(L, 2);
-  return same ? box : NULL;
+  box = lua_touserdata(L, index);
+  return box->tag == &tags[type] ? box : NULL;
 }
 
-/* "opperchat.Client" -> "client" for messages. */
-static const char *short_name(const char *type) {
-  if(!strcmp(type, LUTIL_CLIENT))
-    return "client";
-  return strcmp(type, LUTIL_REQUEST) ? "conversation" : "request";
-}
-
-lutil_box *lutil_check(lua_State *L, int index, const char *type) {
+lutil_box *lutil_check(lua_State *L, int index, lutil_type type) {
   lutil_box *box = lutil_test(L, index, type);
   if(!box)
-    lutil_misuse(L, "%s expected, got %s%s", short_name(type),
+    lutil_misuse(L, "%s expected, got %s%s", tags[type].name,
                  luaL_typename(L, index),
                  lua_type(L, index) == LUA_TTABLE
                  || lua_type(L, index) == LUA_TUSERDATA
@@ -61,10 +67,10 @@ lutil_box *lutil_check(lua_State *L, int index, const char *type) {
   return box;
 }
 
-void *lutil_open(lua_State *L, int index, const char *type) {
+void *lutil_open(lua_State *L, int index, lutil_type type) {
   lutil_box *box = lutil_check(L, index, type);
   if(!box->core)
-    lutil_misuse(L, "%s is closed", short_name(type));
+    lutil_misuse(L, "%s is closed", tags[type].name);
   return box->core;
 }
 
@@ -145,22 +151,31 @@ int lutil_boolean_field(lua_State *L, int index, const char *name) {
 
 /* {==== functions for the Lua side ==== */
 
-static const char *const types[] = { LUTIL_CLIENT, LUTIL_CONVERSATION,
-                                     LUTIL_REQUEST };
-
-/* The type of a value of ours; NULL: not ours. */
-static const char *type_of(lua_State *L, int index) {
-  size_t i;
-  for(i = 0; i < sizeof types / sizeof *types; i++) {
-    if(lutil_test(L, index, types[i]))
-      return types[i];
+/* The type of a value of ours; LUTIL_TYPE_COUNT: not ours. */
+static lutil_type type_of(lua_State *L, int index) {
+  int type;
+  for(type = 0; type < LUTIL_TYPE_COUNT; type++) {
+    if(lutil_test(L, index, (lutil_type)type))
+      break;
   }
-  return NULL;
+  return (lutil_type)type;
+}
+
+/* The type named by the string at an index. */
+static lutil_type check_type(lua_State *L, int index) {
+  const char *name = luaL_checkstring(L, index);
+  int type;
+  for(type = 0; type < LUTIL_TYPE_COUNT; type++) {
+    if(!strcmp(tags[type].name, name))
+      return (lutil_type)type;
+  }
+  luaL_argerror(L, index, "unknown type");
+  return LUTIL_TYPE_COUNT;
 }
 
 /* state(object) -> the table beside it */
 static int state(lua_State *L) {
-  if(!type_of(L, 1))
+  if(type_of(L, 1) == LUTIL_TYPE_COUNT)
     return lutil_misuse(L, "client, conversation or request expected");
   lcompat_get_uservalue(L, 1);
   return 1;
@@ -168,9 +183,7 @@ static int state(lua_State *L) {
 
 /* open(value, type) -> the state; raises unless it is open and that type */
 static int open_state(lua_State *L) {
-  static const char *const names[] = { "client", "conversation", "request",
-                                       NULL };
-  lutil_open(L, 1, types[luaL_checkoption(L, 2, NULL, names)]);
+  lutil_open(L, 1, check_type(L, 2));
   lcompat_get_uservalue(L, 1);
   return 1;
 }
@@ -178,21 +191,19 @@ static int open_state(lua_State *L) {
 /* kind(value) -> "client", "conversation", "request", nil; and whether it
    is open. Never raises. */
 static int kind(lua_State *L) {
-  const char *type = type_of(L, 1);
-  if(!type) {
+  lutil_type type = type_of(L, 1);
+  if(type == LUTIL_TYPE_COUNT) {
     lua_pushnil(L);
     return 1;
   }
-  lua_pushstring(L, short_name(type));
+  lua_pushstring(L, tags[type].name);
   lua_pushboolean(L, lutil_test(L, 1, type)->core != NULL);
   return 2;
 }
 
 /* methods(kind) -> the table of its methods, to be extended */
 static int methods(lua_State *L) {
-  static const char *const names[] = { "client", "conversation", "request",
-                                       NULL };
-  luaL_getmetatable(L, types[luaL_checkoption(L, 1, NULL, names)]);
+  luaL_getmetatable(L, tags[check_type(L, 1)].registry_name);
   lua_getfield(L, -1, "__index");
   return 1;
 }

@@ -11,28 +11,32 @@
 #include "lcompat.h"
 #include "oc_error.h"
 
-#define LUTIL_CLIENT "opperchat.Client"
-#define LUTIL_CONVERSATION "opperchat.Conversation"
-#define LUTIL_REQUEST "opperchat.Request"
+typedef enum lutil_type {
+  LUTIL_CLIENT,
+  LUTIL_CONVERSATION,
+  LUTIL_REQUEST,
+  LUTIL_TYPE_COUNT
+} lutil_type;
 
 typedef struct lutil_box {
   void *core;
+  const struct lutil_tag *tag;    /* which type; private */
 } lutil_box;
 
 /* Pushes a new, still closed object of a registered type. */
-lutil_box *lutil_new(lua_State *L, const char *type);
+lutil_box *lutil_new(lua_State *L, lutil_type type);
 /*
  * Registers a type and leaves nothing on the stack. `methods` go into the
  * __index table, `meta` into the metatable; "__gc" in it serves as __close.
  */
-void lutil_type(lua_State *L, const char *type, const luaL_Reg *methods,
-                const luaL_Reg *meta);
+void lutil_add_type(lua_State *L, lutil_type type, const luaL_Reg *methods,
+                    const luaL_Reg *meta);
 /* The box at an index, closed or not; NULL: another type of value. */
-lutil_box *lutil_test(lua_State *L, int index, const char *type);
+lutil_box *lutil_test(lua_State *L, int index, lutil_type type);
 /* The same, but raises (at the caller's line) for another type of value. */
-lutil_box *lutil_check(lua_State *L, int index, const char *type);
+lutil_box *lutil_check(lua_State *L, int index, lutil_type type);
 /* The core object of an open box; raises for a closed one. */
-void *lutil_open(lua_State *L, int index, const char *type);
+void *lutil_open(lua_State *L, int index, lutil_type type);
 
 /*
  * Raises an error that names the line of the program that called us: the

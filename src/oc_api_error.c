@@ -8,6 +8,9 @@
 /* Longest piece of an unknown body that is shown. */
 #define SNIPPET_MAX 200
 
+/* Longest piece of a message that is looked at: oc_error cuts it anyway. */
+#define MESSAGE_MAX 4096
+
 /* What a body said: decoded texts, empty when it did not. */
 struct said {
   oc_buf message;
@@ -32,6 +35,27 @@ static int is_any(const oc_json *reader, const char *const *names) {
   return 0;
 }
 
+static void said_init(struct said *said, size_t max) {
+  oc_buf_init(&said->message, max);
+  oc_buf_init(&said->code, max);
+}
+
+static void said_free(struct said *said) {
+  oc_buf_free(&said->message);
+  oc_buf_free(&said->code);
+}
+
+/* Adds what is missing in `said` and frees the other one. */
+static void complete(struct said *said, struct said *other) {
+  if(!said->message.len)
+    oc_buf_append(&said->message, other->message.data, other->message.len);
+  if(!said->code.len)
+    oc_buf_append(&said->code, other->code.data, other->code.len);
+  said_free(other);
+}
+
+static void read_problem(oc_json *reader, struct said *said);
+
 /*
  * Reads the fields of an object whose OC_JSON_OBJECT has just been read.
  * The order of preference is that of the names, not of the body.
@@ -40,8 +64,7 @@ static void read_fields(oc_json *reader, struct said *said) {
   static const char *const messages[] = { "message", "detail", "msg", NULL };
   static const char *const codes[] = { "code", "type", NULL };
   struct said late;
-  oc_buf_init(&late.message, said->message.max);
-  oc_buf_init(&late.code, said->code.max);
+  said_init(&late, said->message.max);
 
   while(oc_json_next(reader) == OC_JSON_KEY) {
     int is_message = is_any(reader, messages);
@@ -52,85 +75,69 @@ static void read_fields(oc_json *reader, struct said *said) {
       keep(is_first ? &said->message : &late.message, reader);
     else if((token == OC_JSON_STRING || token == OC_JSON_NUMBER) && is_code)
       keep(is_first ? &said->code : &late.code, reader);
-    else if(token == OC_JSON_OBJECT && is_message)
-      read_fields(reader, &late);
+    else if(is_message)
+      read_problem(reader, &late);
     else if(oc_json_skip(reader, NULL))
       break;
   }
-  if(!said->message.len)
-    oc_buf_append(&said->message, late.message.data, late.message.len);
-  if(!said->code.len)
-    oc_buf_append(&said->code, late.code.data, late.code.len);
-  oc_buf_free(&late.message);
-  oc_buf_free(&late.code);
+  complete(said, &late);
 }
 
-/* Reads "error" or "errors": an object, a text, or a list of either. */
+/*
+ * Reads what "error" or "errors" holds: an object, a text, or a list of
+ * either. The first token of it has just been read.
+ */
 static void read_problem(oc_json *reader, struct said *said) {
-  oc_json_token token = oc_json_next(reader);
-  if(token == OC_JSON_STRING)
+  if(reader->token == OC_JSON_STRING)
     keep(&said->message, reader);
-  else if(token == OC_JSON_OBJECT)
+  else if(reader->token == OC_JSON_OBJECT)
     read_fields(reader, said);
-  else if(token == OC_JSON_ARRAY) {
-    while((token = oc_json_next(reader)) > OC_JSON_END
-          && token != OC_JSON_ARRAY_END) {
-      if(token == OC_JSON_STRING)
-        keep(&said->message, reader);
-      else if(token == OC_JSON_OBJECT)
-        read_fields(reader, said);
-      else if(oc_json_skip(reader, NULL))
-        break;
-    }
+  else if(reader->token == OC_JSON_ARRAY) {
+    while(oc_json_next(reader) > OC_JSON_END
+          && reader->token != OC_JSON_ARRAY_END)
+      read_problem(reader, said);
   }
-  else
-    oc_json_skip(reader, NULL);
 }
 
-/* Whether the whole text is one JSON object; fills in `said`. */
-static int read_json(const char *body, size_t len, struct said *said) {
+/* Reads a body that is one JSON object; any other says nothing. */
+static void read_json(const char *body, size_t len, struct said *said) {
   struct said outer;
   oc_json reader;
-  int is_object;
 
-  oc_buf_init(&outer.message, said->message.max);
-  oc_buf_init(&outer.code, said->code.max);
   oc_json_init(&reader, body, len);
   oc_json_allow_bad_utf8(&reader);
-  is_object = oc_json_next(&reader) == OC_JSON_OBJECT;
-  while(is_object && oc_json_next(&reader) == OC_JSON_KEY) {
-    if(oc_json_is(&reader, "error") || oc_json_is(&reader, "errors"))
+  if(oc_json_next(&reader) != OC_JSON_OBJECT)
+    return;
+  while(oc_json_next(&reader) == OC_JSON_KEY) {
+    int is_problem = oc_json_is(&reader, "error")
+                     || oc_json_is(&reader, "errors");
+    oc_json_next(&reader);
+    if(is_problem)
       read_problem(&reader, said);
-    else if(oc_json_is(&reader, "message") || oc_json_is(&reader, "detail")) {
-      if(oc_json_next(&reader) == OC_JSON_STRING)
-        keep(&outer.message, &reader);
-      else
-        oc_json_skip(&reader, NULL);
-    }
-    else if(oc_json_is(&reader, "code") || oc_json_is(&reader, "type")) {
-      oc_json_token token = oc_json_next(&reader);
-      if(token == OC_JSON_STRING || token == OC_JSON_NUMBER)
-        keep(&outer.code, &reader);
-      else
-        oc_json_skip(&reader, NULL);
-    }
     else
       oc_json_skip(&reader, NULL);
   }
-  is_object = is_object && reader.token == OC_JSON_OBJECT_END;
-  if(!said->message.len) {
-    oc_buf_append(&said->message, outer.message.data, outer.message.len);
-    /* "type":"error" says nothing; a code beside a message does */
-    if(!said->code.len && outer.message.len)
-      oc_buf_append(&said->code, outer.code.data, outer.code.len);
-  }
-  oc_buf_free(&outer.message);
-  oc_buf_free(&outer.code);
-  return is_object;
+  /* or the object itself is the problem: {"message":...,"code":...} */
+  said_init(&outer, len);
+  oc_json_init(&reader, body, len);
+  oc_json_allow_bad_utf8(&reader);
+  oc_json_next(&reader);
+  read_fields(&reader, &outer);
+  /* "type":"error" says nothing; a code beside a message does */
+  if((!said->message.len && !outer.message.len)
+     || (outer.code.len == 5 && !memcmp(outer.code.data, "error", 5)))
+    oc_buf_clear(&outer.code);
+  complete(said, &outer);
 }
 
 static int is_space(char c) {
   return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* What stands behind the '<' of a tag, but not behind a "less than". */
+static int is_tag_start(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '/'
+         || c == '!' || c == '?';
 }
 
 /* The readable beginning of a text or HTML page, on one line. */
@@ -144,7 +151,7 @@ static void make_snippet(const char *body, size_t len,
 
   for(i = 0; i < len && used < SNIPPET_MAX - 1; i++) {
     char c = body[i];
-    if(c == '<') {
+    if(c == '<' && i + 1 < len && is_tag_start(body[i + 1])) {
       static const char style[] = "<style";
       static const char script[] = "<script";
       if(len - i > 7 && (!memcmp(body + i, style, 6)
@@ -177,34 +184,48 @@ static int is_retryable_status(int status) {
          || (status >= 500 && status < 600);
 }
 
+/* An error of kind api; without a text it gets the table's. */
+static void set_message(oc_error *error, const oc_buf *text) {
+  oc_buf clean;
+  size_t len = text->len < MESSAGE_MAX ? text->len : MESSAGE_MAX;
+
+  /* each byte may become the three of U+FFFD */
+  oc_buf_init(&clean, 3 * MESSAGE_MAX);
+  if(len && !oc_utf8_sanitize(&clean, text->data, len))
+    oc_error_set(error, OC_E_API, "%.*s", (int)clean.len, clean.data);
+  else
+    oc_error_set(error, OC_E_API, "%s", oc_code_message(OC_E_API));
+  oc_buf_free(&clean);
+}
+
 void oc_api_error_read(oc_error *error, int status, const char *body,
                        size_t len) {
   struct said said;
-  int has_message;
 
-  oc_buf_init(&said.message, 64 * 1024);
-  oc_buf_init(&said.code, 1024);
+  /* what is decoded is never longer than what was written */
+  said_init(&said, len);
   read_json(body, len, &said);
-  has_message = said.message.len > 0;
-  if(has_message || said.code.len) {
+  if(said.message.len || said.code.len) {
     const char *code = oc_buf_cstr(&said.code);
-    oc_error_set(error, OC_E_API, "%.*s%s", (int)said.message.len,
-                 has_message ? said.message.data : "",
-                 has_message ? "" : oc_code_message(OC_E_API));
+    set_message(error, &said.message);
     if(said.code.len && code) {
-      oc_error_set_name(error, said.code.data, said.code.len);
+      oc_error_set_name(error, code,
+                        oc_utf8_valid_prefix(code, said.code.len));
       error->retryable = is_retryable_status(atoi(code));
     }
   }
   else {
     char snippet[SNIPPET_MAX + 1];
     make_snippet(body, len, snippet);
-    oc_error_set(error, OC_E_HTTP_STATUS, "HTTP status %d%s%s", status,
-                 *snippet ? ": " : "", snippet);
+    if(status >= 200 && status < 300)
+      oc_error_set(error, OC_E_API, "%s%s%s", oc_code_message(OC_E_API),
+                   *snippet ? ": " : "", snippet);
+    else
+      oc_error_set(error, OC_E_HTTP_STATUS, "HTTP status %d%s%s", status,
+                   *snippet ? ": " : "", snippet);
   }
   error->status = status;
   if(is_retryable_status(status))
     error->retryable = 1;
-  oc_buf_free(&said.message);
-  oc_buf_free(&said.code);
+  said_free(&said);
 }

@@ -15,7 +15,8 @@
 /*
  * Fills in `error` from a body. A message found in JSON makes it an error
  * of kind api with the server's own code; anything else one of kind http
- * with the beginning of the text. Also decides whether trying again makes
+ * (api with a status of success: an error event in a stream) with the
+ * beginning of the text. Also decides whether trying again makes
  * sense: 408, 409, 429 and 5xx, whether as status or as the body's code.
  */
 void oc_api_error_read(oc_error *error, int status, const char *body,

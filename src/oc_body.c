@@ -5,6 +5,14 @@
 
 #define TAIL "]}"
 
+/* How many messages ahead memory is asked for. */
+#define AHEAD 4
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)(address))
+#endif
+
 oc_code oc_body_init(oc_body *body, const char *options, size_t len,
                      const oc_history *list) {
   oc_code code;
@@ -57,6 +65,31 @@ static oc_slice get_piece(const oc_body *body, size_t piece, size_t *comma) {
   return text;
 }
 
+/*
+ * Copies whole messages as long as they fit, which is nearly all of the
+ * work of a long history. They lie scattered in memory, so the next ones
+ * are called for while this one is copied.
+ */
+static size_t read_messages(oc_body *body, char *to, size_t max) {
+  const oc_history *list = &body->list;
+  size_t index = body->piece - 1;
+  size_t done = 0;
+
+  for(; index < list->count; index++) {
+    const oc_message *message = oc_history_at(list, index);
+    if(message->len >= max - done)
+      break;
+    if(index + AHEAD < list->count)
+      PREFETCH(oc_history_at(list, index + AHEAD));
+    if(index)
+      to[done++] = ',';
+    memcpy(to + done, message->json, message->len);
+    done += message->len;
+  }
+  body->piece = index + 1;
+  return done;
+}
+
 size_t oc_body_read(oc_body *body, char *to, size_t max) {
   size_t done = 0;
   size_t last = body->list.count + 1;
@@ -64,7 +97,12 @@ size_t oc_body_read(oc_body *body, char *to, size_t max) {
   while(done < max && body->piece <= last) {
     size_t comma;
     size_t len;
-    oc_slice text = get_piece(body, body->piece, &comma);
+    oc_slice text;
+    if(body->piece && !body->offset)
+      done += read_messages(body, to + done, max - done);
+    text = get_piece(body, body->piece, &comma);
+    if(done == max)
+      break;
     if(comma && body->offset == 0) {
       to[done++] = ',';
       body->offset = 1;

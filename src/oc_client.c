@@ -36,9 +36,7 @@ struct oc_client {
   int64_t next_deadline_ms;   /* no exchange's deadline is before this */
   int has_tls;                /* SIGPIPE must be held back */
   char *base_url;
-  char *key;
-  size_t key_len;
-  char *user_agent;
+  struct curl_slist key_header;   /* data is NULL without a key */
   char *proxy;
   char *ca_file;
   int http2;
@@ -132,22 +130,39 @@ static int on_timer(CURLM *multi, long timeout_ms, void *user) {
   return 0;
 }
 
-/* Sockets that a child process of the host does not inherit. */
-static curl_socket_t on_open(void *user, curlsocktype purpose,
-                             struct curl_sockaddr *address) {
-  int type = address->socktype;
+/* A socket that a child process of the host does not inherit. */
+static int open_socket(const struct curl_sockaddr *address) {
   int fd;
-  (void)user;
-  (void)purpose;
 #ifdef SOCK_CLOEXEC
-  fd = socket(address->family, type | SOCK_CLOEXEC, address->protocol);
+  fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+              address->protocol);
   if(fd >= 0 || errno != EINVAL)
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
+    return fd;
 #endif
-  fd = socket(address->family, type, address->protocol);
+  fd = socket(address->family, address->socktype, address->protocol);
   if(fd >= 0)
     fcntl(fd, F_SETFD, FD_CLOEXEC);
-  return fd < 0 ? CURL_SOCKET_BAD : fd;
+  return fd;
+}
+
+static curl_socket_t on_open(void *user, curlsocktype purpose,
+                             struct curl_sockaddr *address) {
+  oc_client *client = user;
+  int fd = open_socket(address);
+  (void)purpose;
+  if(fd < 0)
+    return CURL_SOCKET_BAD;
+  if(oc_poller_open(client->poller, fd)) {
+    close(fd);
+    return CURL_SOCKET_BAD;
+  }
+  return fd;
+}
+
+static int on_close(void *user, curl_socket_t fd) {
+  oc_client *client = user;
+  oc_poller_close(client->poller, (int)fd);
+  return close((int)fd);
 }
 
 /* }==== */
@@ -160,6 +175,21 @@ static int copy_string(char **to, const char *from) {
     return 1;
   *to = oc_strndup(from, strlen(from));
   return *to != NULL;
+}
+
+static int copy_key(oc_client *client, const oc_client_options *options) {
+  size_t len = strlen(OC_KEY_HEADER);
+  char *line;
+  if(!options->key)
+    return 1;
+  line = oc_malloc(len + options->key_len + 1);
+  if(!line)
+    return 0;
+  memcpy(line, OC_KEY_HEADER, len);
+  memcpy(line + len, options->key, options->key_len);
+  line[len + options->key_len] = '\0';
+  client->key_header.data = line;
+  return 1;
 }
 
 static int starts_with_https(const char *url) {
@@ -189,13 +219,8 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
                     || starts_with_https(options->proxy);
   client->poller = oc_poller_new();
   client->multi = curl_multi_init();
-  if(options->key) {
-    client->key = oc_strndup(options->key, options->key_len);
-    client->key_len = options->key_len;
-  }
-  if(!client->poller || !client->multi || (options->key && !client->key)
+  if(!client->poller || !client->multi || !copy_key(client, options)
      || !copy_string(&client->base_url, options->base_url)
-     || !copy_string(&client->user_agent, options->user_agent)
      || !copy_string(&client->proxy, options->proxy)
      || !copy_string(&client->ca_file, options->ca_file)) {
     oc_client_unref(client);
@@ -237,8 +262,8 @@ void oc_client_close(oc_client *client) {
   client->poller = NULL;
   client->curl_deadline_ms = OC_NEVER;
   client->next_deadline_ms = OC_NEVER;
-  if(client->key)
-    oc_wipe(client->key, client->key_len);
+  if(client->key_header.data)
+    oc_wipe(client->key_header.data, strlen(client->key_header.data));
 }
 
 void oc_client_dispose(oc_client *client) {
@@ -256,8 +281,7 @@ void oc_client_unref(oc_client *client) {
   oc_client_close(client);
   oc_poller_free(client->poller);
   oc_free(client->base_url);
-  oc_free(client->key);
-  oc_free(client->user_agent);
+  oc_free(client->key_header.data);
   oc_free(client->proxy);
   oc_free(client->ca_file);
   oc_free(client);
@@ -267,9 +291,12 @@ int oc_client_is_closed(const oc_client *client) {
   return !client->multi;
 }
 
-const char *oc_client_key(const oc_client *client, size_t *len) {
-  *len = client->key_len;
-  return client->multi ? client->key : NULL;
+int oc_client_has_key(const oc_client *client) {
+  return client->key_header.data != NULL;
+}
+
+struct curl_slist *oc_client_key_header(oc_client *client) {
+  return client->key_header.data ? &client->key_header : NULL;
 }
 
 const char *oc_client_base_url(const oc_client *client) {
@@ -280,22 +307,7 @@ const char *oc_client_base_url(const oc_client *client) {
 
 /* {==== transfers ==== */
 
-CURL *oc_client_take_easy(oc_client *client) {
-  if(client->spare_count)
-    return client->spare[--client->spare_count];
-  return curl_easy_init();
-}
-
-void oc_client_give_easy(oc_client *client, CURL *easy) {
-  if(client->multi && client->spare_count < MAX_SPARE) {
-    curl_easy_reset(easy);
-    client->spare[client->spare_count++] = easy;
-  }
-  else
-    curl_easy_cleanup(easy);
-}
-
-CURLcode oc_client_configure(oc_client *client, CURL *easy) {
+static CURLcode configure(oc_client *client, CURL *easy) {
   CURLcode result = CURLE_OK;
 #define SET(option, value)                                  \
   do {                                                      \
@@ -304,8 +316,10 @@ CURLcode oc_client_configure(oc_client *client, CURL *easy) {
   } while(0)
   SET(CURLOPT_NOSIGNAL, 1L);
   SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
+  SET(CURLOPT_OPENSOCKETDATA, client);
+  SET(CURLOPT_CLOSESOCKETFUNCTION, on_close);
+  SET(CURLOPT_CLOSESOCKETDATA, client);
   SET(CURLOPT_TCP_KEEPALIVE, 1L);
-  SET(CURLOPT_USERAGENT, client->user_agent);
 #if LIBCURL_VERSION_NUM >= 0x075500
   SET(CURLOPT_PROTOCOLS_STR, "http,https");
 #else
@@ -317,12 +331,39 @@ CURLcode oc_client_configure(oc_client *client, CURL *easy) {
 #endif
   SET(CURLOPT_HTTP_VERSION, client->http2 ? (long)CURL_HTTP_VERSION_2TLS
                                           : (long)CURL_HTTP_VERSION_1_1);
+  SET(CURLOPT_ACCEPT_ENCODING, "");
   if(client->proxy)
     SET(CURLOPT_PROXY, client->proxy);
   if(client->ca_file)
     SET(CURLOPT_CAINFO, client->ca_file);
 #undef SET
   return result;
+}
+
+CURL *oc_client_take_easy(oc_client *client, CURLcode *result) {
+  CURL *easy;
+  *result = CURLE_OK;
+  if(client->spare_count)
+    return client->spare[--client->spare_count];
+  easy = curl_easy_init();
+  *result = easy ? configure(client, easy) : CURLE_OUT_OF_MEMORY;
+  if(*result) {
+    curl_easy_cleanup(easy);
+    return NULL;
+  }
+  return easy;
+}
+
+void oc_client_give_easy(oc_client *client, CURL *easy, int is_changed) {
+  if(client->multi && client->spare_count < MAX_SPARE) {
+    /* what an exchange may have changed; its buffer goes with it */
+    if(is_changed)
+      curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    client->spare[client->spare_count++] = easy;
+  }
+  else
+    curl_easy_cleanup(easy);
 }
 
 /* Takes an exchange off the list of those that have not ended. */

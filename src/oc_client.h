@@ -24,7 +24,6 @@ typedef struct oc_client_options {
   const char *base_url;       /* without a trailing slash */
   const char *key;            /* NULL: none */
   size_t key_len;
-  const char *user_agent;
   const char *proxy;          /* NULL: what the environment says */
   const char *ca_file;        /* NULL: the system's certificates */
   int http2;                  /* offer HTTP/2 where there is TLS */
@@ -67,17 +66,25 @@ int oc_client_fd(const oc_client *client);
 /* Milliseconds until oc_client_step() is due anyway; -1: not at all. */
 int64_t oc_client_timeout_ms(oc_client *client);
 
-/* Borrowed until the client is closed. */
-const char *oc_client_key(const oc_client *client, size_t *len);
+/* Whether the client has a key of its own. */
+int oc_client_has_key(const oc_client *client);
+/* What a header with a key begins with. */
+#define OC_KEY_HEADER "Authorization: Bearer "
+/* The header with the client's key, as a list of one; NULL: no key. */
+struct curl_slist *oc_client_key_header(oc_client *client);
+/* Borrowed as long as the client lives. */
 const char *oc_client_base_url(const oc_client *client);
 
 /* {==== for oc_exchange only ==== */
 
-/* Handles are kept for the next exchange; NULL: out of memory. */
-CURL *oc_client_take_easy(oc_client *client);
-void oc_client_give_easy(oc_client *client, CURL *easy);
-/* Sets what all transfers of this client have in common. */
-CURLcode oc_client_configure(oc_client *client, CURL *easy);
+/*
+ * A handle on which everything is set that the transfers of this client
+ * have in common. It may have served another exchange, so each has to set
+ * all the rest. NULL: see `result`.
+ */
+CURL *oc_client_take_easy(oc_client *client, CURLcode *result);
+/* `is_changed`: it was used without CURLOPT_ACCEPT_ENCODING. */
+void oc_client_give_easy(oc_client *client, CURL *easy, int is_changed);
 /*
  * Puts the transfer under way, and its exchange (CURLINFO_PRIVATE) on the
  * list of those to be finished.

@@ -1,6 +1,5 @@
 #include "oc_exchange.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -17,24 +16,25 @@
 #define MAX_REDIRECTS 5
 /* How long a server may take to close a stream after "[DONE]". */
 #define DONE_GRACE_MS 250
-/* Read callback: posts large bodies in pieces of this size. */
-#define UPLOAD_BUFFER (1024L * 1024L)
+/* Larger bodies are read in pieces of this size: they stay in the cache... */
+#define UPLOAD_BUFFER (64L * 1024L)
+/* ...smaller ones leave in one packet with the headers. */
+#define SMALL_BODY (32 * 1024)
 
 /* What the body of the response turned out to be. */
 enum mode { MODE_UNKNOWN, MODE_WHOLE, MODE_STREAM, MODE_ERROR };
 
 struct oc_exchange {
   unsigned refs;
-  oc_client *client;
+  oc_client *client;            /* the setup's */
   oc_links links;
   oc_state state;
   CURL *easy;                   /* NULL unless under way */
-  struct curl_slist *headers;
-  char *url;
+  oc_setup *setup;              /* owned: one reference */
+  char *moved_to;               /* where a redirect led, NULL: nowhere */
   oc_body body;
-  oc_deadlines deadlines;
-  size_t max_response;
-  size_t max_event;
+  struct curl_slist large;      /* one more header of a large body */
+  oc_buf small;                 /* a copy of a small body, see send_request */
   int is_stream;
   int64_t tag;
   int attempts;
@@ -156,10 +156,10 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   exchange->life_ms = oc_client_now(exchange->client);
   exchange->state = OC_STATE_RECEIVING;
   exchange->received += len;
-  if(exchange->received > exchange->max_response) {
+  if(exchange->received > exchange->setup->max_response) {
     oc_error_set(&exchange->error, OC_E_RESPONSE_TOO_LARGE, "%s (%lu)",
                  oc_code_message(OC_E_RESPONSE_TOO_LARGE),
-                 (unsigned long)exchange->max_response);
+                 (unsigned long)exchange->setup->max_response);
     return 0;
   }
   if(exchange->mode == MODE_UNKNOWN) {
@@ -211,99 +211,34 @@ static int on_seek(void *user, curl_off_t offset, int origin) {
 
 /* {==== life ==== */
 
-/* Appends a header; the list stays as it is when memory runs out. */
-static int add_header(oc_exchange *exchange, const char *line) {
-  struct curl_slist *list = curl_slist_append(exchange->headers, line);
-  if(list)
-    exchange->headers = list;
-  return list != NULL;
-}
-
-static int add_key(oc_exchange *exchange, const char *key, size_t len) {
-  oc_buf line;
-  const char *text;
-  int is_added;
-
-  oc_buf_init(&line, len + 64);
-  is_added = !oc_buf_puts(&line, "Authorization: Bearer ")
-             && !oc_buf_append(&line, key, len)
-             && (text = oc_buf_cstr(&line)) != NULL
-             && add_header(exchange, text);
-  oc_wipe(line.data, line.len);
-  oc_buf_free(&line);
-  return is_added;
-}
-
-static int is_header(const char *line, const char *name) {
-  size_t len = strlen(name);
-  return !strncasecmp(line, name, len) && line[len] == ':';
-}
-
-/* The caller's headers first: they take the place of our own. */
-static int add_headers(oc_exchange *exchange,
-                       const oc_exchange_options *options) {
-  int has_authorization = 0;
-  int has_accept = 0;
-  size_t i;
-  const char *key = options->key;
-  size_t key_len = options->key_len;
-
-  for(i = 0; i < options->header_count; i++) {
-    if(!add_header(exchange, options->headers[i]))
-      return 0;
-    if(is_header(options->headers[i], "Authorization"))
-      has_authorization = 1;
-    if(is_header(options->headers[i], "Accept"))
-      has_accept = 1;
-  }
-  if(!key)
-    key = oc_client_key(exchange->client, &key_len);
-  if(key && key_len && !has_authorization
-     && !add_key(exchange, key, key_len))
-    return 0;
-  if(!has_accept
-     && !add_header(exchange, options->is_stream
-                              ? "Accept: text/event-stream"
-                              : "Accept: application/json"))
-    return 0;
-  /* no waiting for "100 Continue" before a large body */
-  return add_header(exchange, "Content-Type: application/json")
-         && add_header(exchange, "Expect:");
-}
-
-oc_exchange *oc_exchange_new(oc_client *client, oc_body *body,
-                             const oc_exchange_options *options) {
+oc_exchange *oc_exchange_new(oc_setup *setup, oc_body *body, int is_stream,
+                             int64_t tag) {
+  static char expect[] = "Expect:";
   oc_exchange *exchange = oc_calloc(sizeof *exchange);
-  const char *base = oc_client_base_url(client);
-  size_t size = strlen(base) + strlen(options->path) + 1;
 
   if(!exchange) {
     oc_body_free(body);
     return NULL;
   }
   exchange->refs = 1;
-  exchange->client = oc_client_ref(client);
+  exchange->setup = oc_setup_ref(setup);
+  exchange->client = setup->client;
   exchange->body = *body;
   memset(body, 0, sizeof *body);
-  exchange->is_stream = options->is_stream;
-  exchange->deadlines = options->deadlines;
-  exchange->max_response = options->max_response;
-  exchange->max_event = options->max_event;
-  exchange->tag = options->tag;
+  exchange->is_stream = is_stream;
+  exchange->tag = tag;
+  /* no waiting for "100 Continue" before a large body */
+  exchange->large.data = expect;
+  exchange->large.next = setup->headers;
   exchange->timing.connect = -1;
   exchange->timing.first_byte = -1;
   exchange->timing.first_token = -1;
   exchange->timing.total = -1;
   oc_buf_init(&exchange->head, MAX_HEADERS);
-  oc_buf_init(&exchange->whole, options->max_response);
-  oc_sse_init(&exchange->sse, options->max_event);
-  oc_reply_init(&exchange->reply, options->max_response);
-  exchange->url = oc_malloc(size);
-  if(!exchange->url || !add_headers(exchange, options)) {
-    oc_exchange_unref(exchange);
-    return NULL;
-  }
-  snprintf(exchange->url, size, "%s%s", base, options->path);
+  oc_buf_init(&exchange->small, SMALL_BODY);
+  oc_buf_init(&exchange->whole, setup->max_response);
+  oc_sse_init(&exchange->sse, setup->max_event);
+  oc_reply_init(&exchange->reply, setup->max_response);
   return exchange;
 }
 
@@ -312,20 +247,12 @@ oc_exchange *oc_exchange_ref(oc_exchange *exchange) {
   return exchange;
 }
 
-/* The list holds a copy of the key. */
-static void free_headers(oc_exchange *exchange) {
-  struct curl_slist *item;
-  for(item = exchange->headers; item; item = item->next)
-    oc_wipe(item->data, strlen(item->data));
-  curl_slist_free_all(exchange->headers);
-  exchange->headers = NULL;
-}
-
 /* Takes the transfer out of libcurl's hands. */
 static void release_easy(oc_exchange *exchange) {
   if(exchange->easy) {
     oc_client_remove(exchange->client, exchange, exchange->easy);
-    oc_client_give_easy(exchange->client, exchange->easy);
+    oc_client_give_easy(exchange->client, exchange->easy,
+                        exchange->is_stream);
     exchange->easy = NULL;
   }
 }
@@ -334,15 +261,15 @@ void oc_exchange_unref(oc_exchange *exchange) {
   if(!exchange || --exchange->refs)
     return;
   release_easy(exchange);
-  free_headers(exchange);
-  oc_free(exchange->url);
+  oc_free(exchange->moved_to);
   oc_body_free(&exchange->body);
+  oc_buf_free(&exchange->small);
   oc_buf_free(&exchange->head);
   oc_buf_free(&exchange->whole);
   oc_sse_free(&exchange->sse);
   oc_reply_free(&exchange->reply);
   oc_error_clear(&exchange->error);
-  oc_client_unref(exchange->client);
+  oc_setup_unref(exchange->setup);
   oc_free(exchange);
 }
 
@@ -359,8 +286,8 @@ static void end(oc_exchange *exchange, oc_state state) {
       (double)(exchange->first_token_ms - exchange->started_ms) / 1000.0;
   exchange->state = state;
   release_easy(exchange);
-  free_headers(exchange);
   oc_body_free(&exchange->body);
+  oc_buf_free(&exchange->small);
   oc_buf_free(&exchange->whole);
   oc_sse_free(&exchange->sse);
   oc_client_news(exchange->client, exchange);
@@ -433,11 +360,15 @@ static void finish_body(oc_exchange *exchange) {
   end(exchange, OC_STATE_DONE);
 }
 
+static const char *url_of(const oc_exchange *exchange) {
+  return exchange->moved_to ? exchange->moved_to : exchange->setup->url;
+}
+
 /* Sends the same request to another place. 0: no, `error` says why. */
 static int follow(oc_exchange *exchange, const char *location) {
   char *url;
 
-  if(!oc_url_may_follow(exchange->url, location)) {
+  if(!oc_url_may_follow(url_of(exchange), location)) {
     oc_error_set(&exchange->error, OC_E_REDIRECT,
                  "HTTP status %d: a redirect to another server is not "
                  "followed", exchange->status);
@@ -454,8 +385,8 @@ static int follow(oc_exchange *exchange, const char *location) {
                  oc_code_message(OC_E_NOMEM));
     return 0;
   }
-  oc_free(exchange->url);
-  exchange->url = url;
+  oc_free(exchange->moved_to);
+  exchange->moved_to = url;
   exchange->redirects++;
   return 1;
 }
@@ -511,7 +442,7 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
 }
 
 int64_t oc_exchange_deadline(const oc_exchange *exchange) {
-  const oc_deadlines *limits = &exchange->deadlines;
+  const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t deadline = OC_NEVER;
 
   if(exchange->done_ms)
@@ -528,7 +459,7 @@ int64_t oc_exchange_deadline(const oc_exchange *exchange) {
 }
 
 void oc_exchange_expire(oc_exchange *exchange) {
-  const oc_deadlines *limits = &exchange->deadlines;
+  const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t now = oc_client_now(exchange->client);
   oc_code code;
   int64_t limit;
@@ -567,32 +498,36 @@ void oc_exchange_cancel(oc_exchange *exchange, oc_code code) {
 
 static CURLcode configure(oc_exchange *exchange) {
   CURL *easy = exchange->easy;
-  CURLcode result = oc_client_configure(exchange->client, easy);
-  int64_t connect_ms = exchange->deadlines.connect_ms;
+  CURLcode result = CURLE_OK;
+  int64_t connect_ms = exchange->setup->deadlines.connect_ms;
 #define SET(option, value)                                  \
   do {                                                      \
     if(!result)                                             \
       result = curl_easy_setopt(easy, option, value);       \
   } while(0)
-  SET(CURLOPT_URL, exchange->url);
+  SET(CURLOPT_URL, url_of(exchange));
   SET(CURLOPT_PRIVATE, exchange);
   SET(CURLOPT_ERRORBUFFER, exchange->detail);
-  SET(CURLOPT_HTTPHEADER, exchange->headers);
-  SET(CURLOPT_POST, 1L);
   SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.size);
-  SET(CURLOPT_READFUNCTION, on_read);
-  SET(CURLOPT_READDATA, exchange);
-  SET(CURLOPT_SEEKFUNCTION, on_seek);
-  SET(CURLOPT_SEEKDATA, exchange);
-  if(exchange->body.size > 65536)
+  SET(CURLOPT_POSTFIELDS, exchange->small.len ? exchange->small.data : NULL);
+  if(exchange->small.len)
+    SET(CURLOPT_HTTPHEADER, exchange->setup->headers);
+  else {
+    SET(CURLOPT_HTTPHEADER, &exchange->large);
+    SET(CURLOPT_POST, 1L);
+    SET(CURLOPT_READFUNCTION, on_read);
+    SET(CURLOPT_READDATA, exchange);
+    SET(CURLOPT_SEEKFUNCTION, on_seek);
+    SET(CURLOPT_SEEKDATA, exchange);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+  }
   SET(CURLOPT_HEADERFUNCTION, on_header);
   SET(CURLOPT_HEADERDATA, exchange);
   SET(CURLOPT_WRITEFUNCTION, on_body);
   SET(CURLOPT_WRITEDATA, exchange);
   /* compressing proxies hold streams back to fill their blocks */
-  if(!exchange->is_stream)
-    SET(CURLOPT_ACCEPT_ENCODING, "");
+  if(exchange->is_stream)
+    SET(CURLOPT_ACCEPT_ENCODING, NULL);
   /* 0 would mean libcurl's own default of 300 s */
   SET(CURLOPT_CONNECTTIMEOUT_MS,
       connect_ms && connect_ms < 86400000 ? (long)connect_ms : 86400000L);
@@ -606,7 +541,7 @@ static void reset_response(oc_exchange *exchange) {
   begin_response(exchange);
   oc_buf_clear(&exchange->whole);
   oc_sse_free(&exchange->sse);
-  oc_sse_init(&exchange->sse, exchange->max_event);
+  oc_sse_init(&exchange->sse, exchange->setup->max_event);
   oc_reply_free(&exchange->reply);
   exchange->mode = MODE_UNKNOWN;
   exchange->received = 0;
@@ -618,8 +553,18 @@ static void send_request(oc_exchange *exchange) {
 
   reset_response(exchange);
   exchange->state = OC_STATE_SENDING;
-  exchange->easy = oc_client_take_easy(exchange->client);
+  exchange->easy = oc_client_take_easy(exchange->client, &result);
   if(!exchange->easy) {
+    oc_curl_error_set(&exchange->error, result, "", 0);
+    fail(exchange);
+    return;
+  }
+  /*
+   * libcurl sends what it reads from a callback on its own, behind the
+   * headers: one more system call, and the server wakes up twice.
+   */
+  if(exchange->body.size <= SMALL_BODY && !exchange->small.len
+     && oc_body_print(&exchange->body, &exchange->small)) {
     fail_with(exchange, OC_E_NOMEM);
     return;
   }

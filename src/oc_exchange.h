@@ -16,27 +16,7 @@
 #include "oc_error.h"
 #include "oc_json.h"
 #include "oc_reply.h"
-
-/* Milliseconds; 0: no deadline. */
-typedef struct oc_deadlines {
-  int64_t connect_ms;
-  int64_t first_token_ms;
-  int64_t idle_ms;
-  int64_t total_ms;
-} oc_deadlines;
-
-typedef struct oc_exchange_options {
-  const char *path;           /* appended to the client's base_url */
-  const char *key;            /* NULL: the client's key */
-  size_t key_len;
-  const char *const *headers; /* "Name: value", copied */
-  size_t header_count;
-  int is_stream;              /* the body asks for a stream */
-  oc_deadlines deadlines;
-  size_t max_response;        /* bytes, after decompression */
-  size_t max_event;           /* bytes of one event of a stream */
-  int64_t tag;                /* the caller's own, see oc_exchange_tag() */
-} oc_exchange_options;
+#include "oc_setup.h"
 
 typedef enum oc_state {
   OC_STATE_IDLE,        /* not started */
@@ -56,10 +36,11 @@ typedef struct oc_timing {
 
 /*
  * `body` is moved: the exchange owns what it held, whether or not this
- * succeeds. NULL: out of memory. The caller owns the one reference.
+ * succeeds. `is_stream`: the body asks for a stream. `tag` is the caller's
+ * own. NULL: out of memory. The caller owns the one reference.
  */
-oc_exchange *oc_exchange_new(oc_client *client, oc_body *body,
-                             const oc_exchange_options *options);
+oc_exchange *oc_exchange_new(oc_setup *setup, oc_body *body, int is_stream,
+                             int64_t tag);
 oc_exchange *oc_exchange_ref(oc_exchange *exchange);
 /* The last reference cancels what is still under way and frees it. */
 void oc_exchange_unref(oc_exchange *exchange);

@@ -49,6 +49,11 @@ static oc_code make(oc_message **out, oc_role role, int has_calls,
   return OC_OK;
 }
 
+oc_code oc_message_own(oc_message **out, const char *json, size_t len,
+                       int has_calls) {
+  return make(out, OC_ROLE_ASSISTANT, has_calls, json, len);
+}
+
 /* Appends "key":"text" with the key given as it stands, quotes and all. */
 static oc_code put_field(oc_buf *buf, const char *key, oc_slice text,
                          size_t *where) {
@@ -107,6 +112,7 @@ oc_code oc_message_result(oc_message **out, oc_slice call_id, oc_slice text,
 struct shape {
   int role;             /* oc_role, -1: none seen */
   int has_content;
+  int has_list;         /* "tool_calls" was there, maybe empty or null */
   int has_calls;
   int has_result_id;
 };
@@ -199,7 +205,8 @@ static oc_code read_shape(oc_json *reader, struct shape *shape) {
       }
     }
     else if(oc_json_is(reader, "tool_calls")) {
-      code = read_calls(reader, shape);
+      /* with two lists nobody knows which one counts */
+      code = shape->has_list++ ? OC_E_CALL_ID : read_calls(reader, shape);
       if(code)
         return code;
     }

@@ -63,6 +63,10 @@ oc_code oc_message_result(oc_message **out, oc_slice call_id, oc_slice text,
 oc_code oc_message_json(oc_message **out, const char *json, size_t len,
                         size_t *where);
 
+/* An assistant message whose text the core itself has just written. */
+oc_code oc_message_own(oc_message **out, const char *json, size_t len,
+                       int has_calls);
+
 oc_message *oc_message_ref(oc_message *message);
 void oc_message_unref(oc_message *message);
 

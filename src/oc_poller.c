@@ -13,12 +13,25 @@
 /* Sockets asked for in one system call. */
 #define BATCH 128
 
+/* What is known of one socket; the index into the table is its number. */
+struct watch {
+  unsigned char wanted;     /* OC_POLL_* */
+  unsigned char known;      /* what the kernel has been told */
+  unsigned char is_open;    /* between oc_poller_open() and _close() */
+  unsigned char is_changed; /* is on the list of changes */
+};
+
 struct oc_poller {
   int fd;
+  struct watch *watches;
+  size_t watch_count;
+  int *changed;             /* sockets to be looked at before the next wait */
+  size_t changed_count;
+  size_t changed_cap;
 };
 
 oc_poller *oc_poller_new(void) {
-  oc_poller *poller = oc_malloc(sizeof *poller);
+  oc_poller *poller = oc_calloc(sizeof *poller);
   if(!poller)
     return NULL;
   poller->fd = epoll_create1(EPOLL_CLOEXEC);
@@ -32,45 +45,144 @@ oc_poller *oc_poller_new(void) {
 void oc_poller_free(oc_poller *poller) {
   if(poller) {
     close(poller->fd);
+    oc_free(poller->watches);
+    oc_free(poller->changed);
     oc_free(poller);
   }
 }
 
-oc_code oc_poller_set(oc_poller *poller, int fd, int events) {
+/* The entry of a socket, made if need be; NULL: out of memory. */
+static struct watch *find_watch(oc_poller *poller, int fd) {
+  size_t need = (size_t)fd + 1;
+  if(need > poller->watch_count) {
+    size_t count = need < 64 ? 64 : need + need / 2;
+    struct watch *watches = oc_realloc(poller->watches,
+                                       count * sizeof *watches);
+    if(!watches)
+      return NULL;
+    memset(watches + poller->watch_count, 0,
+           (count - poller->watch_count) * sizeof *watches);
+    poller->watches = watches;
+    poller->watch_count = count;
+  }
+  return &poller->watches[fd];
+}
+
+/* Tells the kernel what is wanted of a socket. */
+static oc_code tell(oc_poller *poller, int fd, struct watch *watch) {
   struct epoll_event event;
   int failed;
 
+  if(watch->wanted == watch->known)
+    return OC_OK;
   memset(&event, 0, sizeof event);
   event.data.fd = fd;
-  if(events & OC_POLL_IN)
+  if(watch->wanted & OC_POLL_IN)
     event.events |= EPOLLIN;
-  if(events & OC_POLL_OUT)
+  if(watch->wanted & OC_POLL_OUT)
     event.events |= EPOLLOUT;
-  if(!events) {
+  if(!watch->wanted) {
     /* the socket may be gone: then the kernel has forgotten it already */
     epoll_ctl(poller->fd, EPOLL_CTL_DEL, fd, &event);
+    watch->known = 0;
     return OC_OK;
   }
-  failed = epoll_ctl(poller->fd, EPOLL_CTL_MOD, fd, &event);
+  failed = epoll_ctl(poller->fd, watch->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
+                     fd, &event);
   if(failed && errno == ENOENT)
     failed = epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &event);
+  else if(failed && errno == EEXIST)
+    failed = epoll_ctl(poller->fd, EPOLL_CTL_MOD, fd, &event);
+  watch->known = failed ? 0 : watch->wanted;
   return failed ? OC_E_NOMEM : OC_OK;
+}
+
+/* Puts a socket on the list of changes. 0: no room, tell at once. */
+static int note_change(oc_poller *poller, int fd, struct watch *watch) {
+  if(watch->is_changed)
+    return 1;
+  if(poller->changed_count == poller->changed_cap) {
+    size_t cap = poller->changed_cap ? poller->changed_cap * 2 : 16;
+    int *changed = oc_realloc(poller->changed, cap * sizeof *changed);
+    if(!changed)
+      return 0;
+    poller->changed = changed;
+    poller->changed_cap = cap;
+  }
+  poller->changed[poller->changed_count++] = fd;
+  watch->is_changed = 1;
+  return 1;
+}
+
+oc_code oc_poller_set(oc_poller *poller, int fd, int events) {
+  struct watch *watch = find_watch(poller, fd);
+  if(!watch)
+    return OC_E_NOMEM;
+  watch->wanted = (unsigned char)events;
+  /* whoever does not say when it closes a socket has the last word now */
+  if(!watch->is_open || (events && !note_change(poller, fd, watch)))
+    return tell(poller, fd, watch);
+  return OC_OK;
+}
+
+oc_code oc_poller_open(oc_poller *poller, int fd) {
+  struct watch *watch = find_watch(poller, fd);
+  if(!watch)
+    return OC_E_NOMEM;
+  watch->wanted = 0;
+  watch->known = 0;
+  watch->is_open = 1;
+  return OC_OK;
+}
+
+void oc_poller_close(oc_poller *poller, int fd) {
+  struct watch *watch = find_watch(poller, fd);
+  if(watch) {
+    watch->wanted = 0;
+    tell(poller, fd, watch);
+    watch->is_open = 0;
+  }
+}
+
+static void tell_changes(oc_poller *poller) {
+  size_t i;
+  for(i = 0; i < poller->changed_count; i++) {
+    int fd = poller->changed[i];
+    struct watch *watch = &poller->watches[fd];
+    watch->is_changed = 0;
+    if(watch->wanted)
+      tell(poller, fd, watch);
+  }
+  poller->changed_count = 0;
 }
 
 int oc_poller_wait(oc_poller *poller, int timeout_ms, oc_ready *ready,
                    int max) {
   struct epoll_event events[BATCH];
-  int count = epoll_wait(poller->fd, events, max < BATCH ? max : BATCH,
-                         timeout_ms);
+  int count;
+  int used = 0;
   int i;
+
+  if(poller->changed_count)
+    tell_changes(poller);
+  count = epoll_wait(poller->fd, events, max < BATCH ? max : BATCH,
+                     timeout_ms);
   for(i = 0; i < count; i++) {
     unsigned got = events[i].events;
-    ready[i].fd = events[i].data.fd;
-    ready[i].events = (got & EPOLLIN ? OC_POLL_IN : 0)
-                      | (got & EPOLLOUT ? OC_POLL_OUT : 0)
-                      | (got & (EPOLLERR | EPOLLHUP) ? OC_POLL_ERROR : 0);
+    int fd = events[i].data.fd;
+    struct watch *watch = &poller->watches[fd];
+    if(!watch->wanted) {
+      /* an idle connection has something to say to nobody */
+      tell(poller, fd, watch);
+      continue;
+    }
+    ready[used].fd = fd;
+    ready[used++].events = (got & EPOLLIN ? OC_POLL_IN : 0)
+                           | (got & EPOLLOUT ? OC_POLL_OUT : 0)
+                           | (got & (EPOLLERR | EPOLLHUP) ? OC_POLL_ERROR
+                                                          : 0);
   }
-  return count;
+  return count < 0 ? -1 : used;
 }
 
 int oc_poller_fd(const oc_poller *poller) {
@@ -130,6 +242,16 @@ oc_code oc_poller_set(oc_poller *poller, int fd, int events) {
                                     | (events & OC_POLL_OUT ? POLLOUT : 0));
   poller->items[i].revents = 0;
   return OC_OK;
+}
+
+oc_code oc_poller_open(oc_poller *poller, int fd) {
+  (void)poller;
+  (void)fd;
+  return OC_OK;
+}
+
+void oc_poller_close(oc_poller *poller, int fd) {
+  oc_poller_set(poller, fd, 0);
 }
 
 int oc_poller_wait(oc_poller *poller, int timeout_ms, oc_ready *ready,

@@ -25,10 +25,18 @@ typedef struct oc_ready {
 oc_poller *oc_poller_new(void);
 void oc_poller_free(oc_poller *poller);
 /*
- * Watches a socket for `events`; 0: not any more. A socket that has been
- * closed already may be removed.
+ * Watches a socket for `events`; 0: not any more. Takes effect at the next
+ * wait. A socket that has been closed already may be removed.
  */
 oc_code oc_poller_set(oc_poller *poller, int fd, int events);
+/*
+ * The caller opens a socket, and will say when it closes it. Such sockets
+ * may stay known to the kernel while nothing is wanted of them, so that a
+ * kept connection costs no system call between two requests. OC_E_NOMEM.
+ */
+oc_code oc_poller_open(oc_poller *poller, int fd);
+/* The socket is about to be closed. */
+void oc_poller_close(oc_poller *poller, int fd);
 /*
  * Waits at most `timeout_ms` (below 0: for ever) and stores up to `max`
  * sockets with news. Returns how many; -1: a signal came first.

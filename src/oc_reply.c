@@ -14,17 +14,25 @@ static void call_init(oc_call *call, size_t max) {
   oc_buf_init(&call->id, max);
   oc_buf_init(&call->name, max);
   oc_buf_init(&call->arguments, max);
-  oc_buf_init(&call->extra, max);
-  oc_buf_init(&call->function_extra, max);
   call->index = -1;
+}
+
+static void fields_free(oc_fields *fields) {
+  while(fields->count) {
+    oc_field *field = &fields->items[--fields->count];
+    oc_buf_free(&field->key);
+    oc_buf_free(&field->value);
+  }
+  oc_free(fields->items);
+  fields->items = NULL;
 }
 
 static void call_free(oc_call *call) {
   oc_buf_free(&call->id);
   oc_buf_free(&call->name);
   oc_buf_free(&call->arguments);
-  oc_buf_free(&call->extra);
-  oc_buf_free(&call->function_extra);
+  fields_free(&call->extra);
+  fields_free(&call->function_extra);
 }
 
 void oc_reply_init(oc_reply *reply, size_t max) {
@@ -37,7 +45,6 @@ void oc_reply_init(oc_reply *reply, size_t max) {
   oc_buf_init(&reply->id, max);
   oc_buf_init(&reply->model, max);
   oc_buf_init(&reply->usage_raw, max);
-  oc_buf_init(&reply->extra, max);
   oc_buf_init(&reply->reasoning_key, max);
   oc_buf_init(&reply->like, max);
   reply->usage.prompt_tokens = -1;
@@ -59,7 +66,7 @@ void oc_reply_free(oc_reply *reply) {
   oc_buf_free(&reply->id);
   oc_buf_free(&reply->model);
   oc_buf_free(&reply->usage_raw);
-  oc_buf_free(&reply->extra);
+  fields_free(&reply->extra);
   oc_buf_free(&reply->reasoning_key);
   oc_buf_free(&reply->like);
   oc_reply_init(reply, reply->max);
@@ -67,103 +74,105 @@ void oc_reply_free(oc_reply *reply) {
 
 /* }==== */
 
+/* Counts what a chunk did besides adding a string to one text. */
+static void note_effect(oc_reply *reply) {
+  reply->effects++;
+  reply->like_target = OC_TARGET_NONE;
+}
+
 /*
- * Counts what a chunk did. A chunk with exactly one effect, a string added
- * to one text, may serve as the pattern for the next (see is_like_last).
+ * Counts a string added to one text. A chunk with no other effect may
+ * serve as the pattern for the next one (see is_like_last).
  */
-static void note_effect(oc_reply *reply, oc_target target) {
+static void note_text(oc_reply *reply, oc_target target, oc_slice raw) {
   reply->effects++;
   reply->like_target = target;
+  reply->like_text = raw.text;
+  reply->like_len = raw.len;
 }
 
 /* {==== unknown fields ==== */
 
-/* Looks a raw key up in a list of fields and finds its value. */
-static int find_extra(const oc_buf *extra, oc_slice key, oc_slice *value) {
-  const char *at = extra->data;
-  const char *end = at + extra->len;
-  while(at < end) {
-    /* "key":value is read as the two values it is made of */
-    oc_json reader;
-    oc_slice raw_key;
-    oc_json_init(&reader, at, (size_t)(end - at));
-    oc_json_allow_bad_utf8(&reader);
-    oc_json_next(&reader);
-    raw_key = reader.value;
-    at = raw_key.text + raw_key.len + 2;
-    oc_json_init(&reader, at, (size_t)(end - at));
-    oc_json_allow_bad_utf8(&reader);
-    oc_json_next(&reader);
-    oc_json_skip(&reader, value);
-    at = value->text + value->len + 1;
-    if(oc_raw_equal(raw_key, key))
-      return 1;
-  }
-  return 0;
+static oc_slice slice_of(const oc_buf *buf) {
+  oc_slice slice;
+  slice.text = buf->len ? buf->data : "";
+  slice.len = buf->len;
+  return slice;
 }
 
-static oc_code put_extra(oc_buf *extra, oc_slice key, oc_slice value) {
-  oc_code code = OC_OK;
-  if(extra->len)
-    code = oc_buf_putc(extra, ',');
-  if(!code)
-    code = oc_buf_putc(extra, '"');
-  if(!code)
-    code = oc_buf_append(extra, key.text, key.len);
-  if(!code)
-    code = oc_buf_puts(extra, "\":");
-  if(!code)
-    code = oc_buf_append(extra, value.text, value.len);
-  return code;
+static oc_field *find_field(const oc_fields *fields, oc_slice key) {
+  size_t i;
+  for(i = 0; i < fields->count; i++) {
+    if(oc_raw_equal(slice_of(&fields->items[i].key), key))
+      return &fields->items[i];
+  }
+  return NULL;
+}
+
+static oc_code add_field(oc_fields *fields, oc_slice key, size_t max,
+                         oc_field **added) {
+  oc_field *items;
+  if(fields->count == OC_MAX_FIELDS)
+    return OC_E_TOO_LARGE;
+  items = oc_realloc(fields->items, (fields->count + 1) * sizeof *items);
+  if(!items)
+    return OC_E_NOMEM;
+  fields->items = items;
+  *added = &items[fields->count++];
+  oc_buf_init(&(*added)->key, max);
+  oc_buf_init(&(*added)->value, max);
+  return oc_buf_append(&(*added)->key, key.text, key.len);
+}
+
+/* Whether a JSON value is a list that has elements. */
+static int is_filled_list(oc_slice value) {
+  size_t i = 1;
+  if(*value.text != '[')
+    return 0;
+  while(strchr(" \t\r\n", value.text[i]))
+    i++;
+  return value.text[i] != ']';
 }
 
 /*
  * Keeps an unknown field. A second value of the same key replaces the
- * first one, but a list goes on with the new elements, since streams send
- * lists in pieces.
+ * first one, unless it is empty, but a list goes on with the new elements,
+ * since streams send lists in pieces.
  */
-static oc_code keep_extra(oc_buf *extra, oc_slice key, oc_slice value) {
-  oc_slice old;
-  oc_buf changed;
-  oc_code code;
-  size_t before;
-  size_t behind;
+static oc_code keep_field(oc_fields *fields, oc_slice key, oc_slice value,
+                          size_t max) {
+  oc_field *field = find_field(fields, key);
+  oc_code code = OC_OK;
 
-  if(!find_extra(extra, key, &old))
-    return put_extra(extra, key, value);
-  before = (size_t)(old.text - extra->data);
-  behind = before + old.len;
-  oc_buf_init(&changed, extra->max);
-  if(*old.text == '[' && *value.text == '[' && old.len > 2 && value.len > 2) {
-    code = oc_buf_append(&changed, extra->data, behind - 1);
+  if(!field)
+    code = add_field(fields, key, max, &field);
+  else if(is_filled_list(slice_of(&field->value))
+          && *value.text == '[') {
+    if(!is_filled_list(value))
+      return OC_OK;
+    code = oc_buf_reserve(&field->value, value.len);
     if(!code)
-      code = oc_buf_putc(&changed, ',');
+      field->value.data[field->value.len - 1] = ',';
     value.text++;
     value.len--;
   }
+  else if(value.len == 2 && *value.text == '"')
+    return OC_OK;
   else
-    code = oc_buf_append(&changed, extra->data, before);
-  if(!code)
-    code = oc_buf_append(&changed, value.text, value.len);
-  if(!code)
-    code = oc_buf_append(&changed, extra->data + behind, extra->len - behind);
-  if(code) {
-    oc_buf_free(&changed);
-    return code;
-  }
-  oc_buf_free(extra);
-  *extra = changed;
-  return OC_OK;
+    oc_buf_clear(&field->value);
+  return code ? code : oc_buf_append(&field->value, value.text, value.len);
 }
 
 /* Reads the value behind the KEY just read and keeps it, unless null. */
-static oc_code read_extra(oc_json *reader, oc_buf *extra) {
+static oc_code read_extra(oc_reply *reply, oc_json *reader,
+                          oc_fields *extra) {
   oc_slice key = reader->value;
   oc_slice value;
   oc_code code = oc_json_skip(reader, &value);
-  if(!code && !(value.len == 4 && !memcmp(value.text, "null", 4)))
-    code = keep_extra(extra, key, value);
-  return code;
+  if(code || *value.text == 'n')
+    return code;
+  note_effect(reply);
+  return keep_field(extra, key, value, reply->max);
 }
 
 /* }==== */
@@ -316,25 +325,39 @@ static int same_text(const oc_buf *buf, oc_slice raw) {
 }
 
 /*
+ * Whether a fragment that seems to belong to `call` begins another one: it
+ * has an id of its own, or it names a function although the arguments of
+ * `call` have begun. Some servers repeat the name with each fragment, so
+ * the same name counts only when these arguments are complete.
+ */
+static int opens_another(const oc_call *call, const struct fragment *fragment) {
+  if(fragment->id.len && call->id.len)
+    return 1;
+  if(!fragment->name.len || !call->arguments.len)
+    return 0;
+  if(!same_text(&call->name, fragment->name))
+    return 1;
+  return (fragment->index < 0 || fragment->arguments.len)
+         && is_complete(call);
+}
+
+/*
  * Which call a fragment belongs to; NULL: a new one. By id first, since
  * some servers number all calls 0; by index; without either, to the last
- * call, unless that one is complete and the fragment names a function.
- * `first` is the number of calls at the beginning of this delta: within
- * one list, elements without id and index are calls of their own.
+ * call. `first` is the number of calls at the beginning of this delta:
+ * within one list, elements without id and index are calls of their own.
  */
 static oc_call *find_call(oc_reply *reply, const struct fragment *fragment,
                           size_t first) {
   oc_call *call = NULL;
   size_t i;
 
-  if(fragment->id.len) {
-    for(i = reply->call_count; i-- > 0;) {
-      oc_call *known = &reply->calls[i];
-      if(same_text(&known->id, fragment->id)
-         && (fragment->index < 0 || known->index < 0
-             || fragment->index == known->index))
-        return known;
-    }
+  for(i = fragment->id.len ? reply->call_count : 0; i-- > 0;) {
+    oc_call *known = &reply->calls[i];
+    if(same_text(&known->id, fragment->id)
+       && (fragment->index < 0 || known->index < 0
+           || fragment->index == known->index))
+      return known;
   }
   if(fragment->index >= 0) {
     for(i = reply->call_count; !call && i-- > 0;) {
@@ -342,18 +365,9 @@ static oc_call *find_call(oc_reply *reply, const struct fragment *fragment,
         call = &reply->calls[i];
     }
   }
-  else if(reply->call_count > first
-          || (reply->call_count && first == reply->call_count))
-    call = first == reply->call_count ? &reply->calls[first - 1] : NULL;
-  if(!call || !fragment->id.len) {
-    if(call && fragment->name.len && call->arguments.len
-       && (!same_text(&call->name, fragment->name)
-           || (fragment->index < 0 && is_complete(call))))
-      return NULL;
-    return call;
-  }
-  /* a new id at a used index opens a new call; a late one completes it */
-  return call->id.len ? NULL : call;
+  else if(reply->call_count && reply->call_count == first)
+    call = &reply->calls[first - 1];
+  return call && opens_another(call, fragment) ? NULL : call;
 }
 
 static oc_code apply_fragment(oc_reply *reply, oc_call *call,
@@ -374,13 +388,13 @@ static oc_code apply_fragment(oc_reply *reply, oc_call *call,
     else {
       code = oc_json_unescape(fragment->arguments, &call->arguments,
                               &call->pending);
-      note_effect(reply, OC_TARGET_ARGUMENTS);
+      note_text(reply, OC_TARGET_ARGUMENTS, fragment->arguments);
       reply->like_call = (size_t)(call - reply->calls);
     }
   }
   /* an id or a name may open another call next time */
   if(fragment->id.len || fragment->name.len || fragment->arguments_plain)
-    note_effect(reply, OC_TARGET_NONE);
+    note_effect(reply);
   return code;
 }
 
@@ -416,8 +430,19 @@ static oc_code read_function(oc_json *reader, struct fragment *fragment) {
   return code ? code : reader->error;
 }
 
+/* The type is an extra field too, but an empty one is none. */
+static oc_code read_type(oc_json *reader, oc_call *call) {
+  static const oc_slice key = { "type", 4 };
+  oc_slice value;
+  oc_code code = oc_json_skip(reader, &value);
+  if(!code && *value.text == '"' && value.len > 2)
+    code = keep_field(&call->extra, key, value, call->id.max);
+  return code;
+}
+
 /* Keeps the unknown fields of a call and of its function. */
-static oc_code read_call_extra(oc_call *call, oc_slice raw) {
+static oc_code read_call_extra(oc_reply *reply, oc_call *call,
+                               oc_slice raw) {
   oc_json reader;
   oc_code code = OC_OK;
 
@@ -434,13 +459,15 @@ static oc_code read_call_extra(oc_call *call, oc_slice raw) {
         if(oc_json_is(&reader, "name") || oc_json_is(&reader, "arguments"))
           code = oc_json_skip(&reader, NULL);
         else
-          code = read_extra(&reader, &call->function_extra);
+          code = read_extra(reply, &reader, &call->function_extra);
       }
     }
     else if(oc_json_is(&reader, "id") || oc_json_is(&reader, "index"))
       code = oc_json_skip(&reader, NULL);
+    else if(oc_json_is(&reader, "type"))
+      code = read_type(&reader, call);
     else
-      code = read_extra(&reader, &call->extra);
+      code = read_extra(reply, &reader, &call->extra);
   }
   return code ? code : reader.error;
 }
@@ -479,7 +506,7 @@ static oc_code read_tool_call(oc_reply *reply, oc_slice raw, int is_whole,
   if(!call)
     return reply->call_count == OC_MAX_CALLS ? OC_E_TOO_LARGE : OC_E_NOMEM;
   code = apply_fragment(reply, call, &fragment);
-  return code ? code : read_call_extra(call, raw);
+  return code ? code : read_call_extra(reply, call, raw);
 }
 
 static oc_code read_tool_calls(oc_reply *reply, oc_json *reader,
@@ -518,7 +545,7 @@ static oc_code read_parts(oc_reply *reply, oc_json *reader) {
   oc_json_token token;
   while(!code && (token = oc_json_next(reader)) != OC_JSON_ARRAY_END) {
     oc_slice text = { NULL, 0 };
-    int is_text = 0;
+    int is_text = 1;
     if(token == OC_JSON_STRING) {
       code = add_text(&reply->content, reader->value);
       continue;
@@ -535,7 +562,8 @@ static oc_code read_parts(oc_reply *reply, oc_json *reader) {
       else if(oc_json_is(reader, "type")) {
         oc_slice type;
         code = read_string(reader, &type, &found);
-        is_text = found && type.len == 4 && !memcmp(type.text, "text", 4);
+        if(found)
+          is_text = type.len == 4 && !memcmp(type.text, "text", 4);
       }
       else
         code = oc_json_skip(reader, NULL);
@@ -555,11 +583,11 @@ static oc_code read_content(oc_reply *reply, oc_json *reader) {
   if(token == OC_JSON_STRING) {
     reply->has_content = 1;
     if(reader->value.len)
-      note_effect(reply, OC_TARGET_CONTENT);
+      note_text(reply, OC_TARGET_CONTENT, reader->value);
     return add_text(&reply->content, reader->value);
   }
   if(token == OC_JSON_ARRAY) {
-    note_effect(reply, OC_TARGET_NONE);
+    note_effect(reply);
     return read_parts(reply, reader);
   }
   return token == OC_JSON_ERROR ? reader->error : oc_json_skip(reader, NULL);
@@ -578,7 +606,7 @@ static oc_code read_reasoning(oc_reply *reply, oc_json *reader) {
     code = oc_buf_append(&reply->reasoning_key, key.text, key.len);
   if(!code && reply->reasoning_key.len == key.len
      && !memcmp(reply->reasoning_key.data, key.text, key.len)) {
-    note_effect(reply, OC_TARGET_REASONING);
+    note_text(reply, OC_TARGET_REASONING, raw);
     code = add_text(&reply->reasoning, raw);
   }
   return code;
@@ -606,16 +634,14 @@ static oc_code read_delta(oc_reply *reply, oc_slice raw, int is_whole) {
       oc_slice text;
       code = read_string(&reader, &text, &found);
       if(!code && found && text.len) {
-        note_effect(reply, OC_TARGET_NONE);
+        note_effect(reply);
         code = add_text(&reply->refusal, text);
       }
     }
     else if(oc_json_is(&reader, "role"))
       code = oc_json_skip(&reader, NULL);
-    else {
-      note_effect(reply, OC_TARGET_NONE);
-      code = read_extra(&reader, &reply->extra);
-    }
+    else
+      code = read_extra(reply, &reader, &reply->extra);
   }
   return code ? code : reader.error;
 }
@@ -626,6 +652,7 @@ static oc_code read_delta(oc_reply *reply, oc_slice raw, int is_whole) {
  */
 static oc_code read_choice(oc_reply *reply, oc_json *reader, int is_whole) {
   oc_slice body = { NULL, 0 };
+  oc_slice other = { NULL, 0 };
   oc_slice finish = { NULL, 0 };
   double index = 0;
   oc_code code = OC_OK;
@@ -635,11 +662,12 @@ static oc_code read_choice(oc_reply *reply, oc_json *reader, int is_whole) {
     if(oc_json_is(reader, "index"))
       code = read_number(reader, &index);
     else if(oc_json_is(reader, "delta") || oc_json_is(reader, "message")) {
+      /* some servers send one of the other kind, or both kinds at once */
+      int is_own = oc_json_is(reader, "message") == is_whole;
       oc_slice raw;
       code = oc_json_skip(reader, &raw);
-      /* some servers send an empty one of the other kind beside it */
-      if(!code && *raw.text == '{' && (!body.text || raw.len > body.len))
-        body = raw;
+      if(!code && *raw.text == '{')
+        *(is_own ? &body : &other) = raw;
     }
     else if(oc_json_is(reader, "finish_reason"))
       code = read_string(reader, &finish, &found);
@@ -651,13 +679,15 @@ static oc_code read_choice(oc_reply *reply, oc_json *reader, int is_whole) {
   if(code || index > 0)
     return code;
   reply->has_choice = 1;
+  if(!body.text)
+    body = other;
   if(is_whole && !body.text)
     return OC_E_BAD_RESPONSE;
   if(body.text)
     code = read_delta(reply, body, is_whole);
   if(!code && found && finish.len) {
     oc_buf_clear(&reply->finish_reason);
-    note_effect(reply, OC_TARGET_NONE);
+    note_effect(reply);
     code = oc_json_unescape(finish, &reply->finish_reason, NULL);
   }
   return code;
@@ -666,7 +696,6 @@ static oc_code read_choice(oc_reply *reply, oc_json *reader, int is_whole) {
 static oc_code read_choices(oc_reply *reply, oc_json *reader, int is_whole) {
   oc_json_token token = oc_json_next(reader);
   oc_code code = OC_OK;
-  int first = 1;
 
   if(token != OC_JSON_ARRAY)
     return token == OC_JSON_ERROR ? reader->error
@@ -674,13 +703,33 @@ static oc_code read_choices(oc_reply *reply, oc_json *reader, int is_whole) {
   while(!code && (token = oc_json_next(reader)) != OC_JSON_ARRAY_END) {
     if(token == OC_JSON_ERROR)
       return reader->error;
-    if(token == OC_JSON_OBJECT && (first || !is_whole))
+    if(token == OC_JSON_OBJECT && !(is_whole && reply->has_choice))
       code = read_choice(reply, reader, is_whole);
     else
       code = oc_json_skip(reader, NULL);
-    first = 0;
   }
   return code;
+}
+
+/* Whether "error" holds one: servers write null, false, "" and {} too. */
+static int is_problem(oc_slice raw) {
+  size_t i = 1;
+  switch(*raw.text) {
+  case 'n':
+  case 'f':
+    return 0;
+  case 't':
+    return 1;
+  case '"':
+    return raw.len > 2;
+  case '{':
+  case '[':
+    while(strchr(" \t\r\n", raw.text[i]))
+      i++;
+    return raw.text[i] != '}' && raw.text[i] != ']';
+  default:
+    return oc_json_parse_number(raw) != 0;
+  }
 }
 
 /*
@@ -692,6 +741,8 @@ static oc_code read_object(oc_reply *reply, const char *json, size_t len,
   oc_json reader;
   oc_code code = OC_OK;
   double cost = -1;
+  int has_choices = 0;
+  int is_error = 0;
 
   oc_json_init(&reader, json, len);
   oc_json_allow_bad_utf8(&reader);
@@ -705,13 +756,15 @@ static oc_code read_object(oc_reply *reply, const char *json, size_t len,
                                                 : reader.error;
   }
   while(!code && oc_json_next(&reader) == OC_JSON_KEY) {
-    if(oc_json_is(&reader, "choices"))
+    if(oc_json_is(&reader, "choices")) {
+      has_choices = 1;
       code = read_choices(reply, &reader, is_whole);
+    }
     else if(oc_json_is(&reader, "usage")) {
       oc_slice raw;
       code = oc_json_skip(&reader, &raw);
       if(!code && *raw.text == '{') {
-        note_effect(reply, OC_TARGET_NONE);
+        note_effect(reply);
         code = read_usage(reply, raw);
       }
     }
@@ -721,14 +774,19 @@ static oc_code read_object(oc_reply *reply, const char *json, size_t len,
       code = read_once(&reader, &reply->model);
     else if(oc_json_is(&reader, "cost"))
       code = read_number(&reader, &cost);
-    else if(oc_json_is(&reader, "error")) {
+    else if(oc_json_is(&reader, "error") || oc_json_is(&reader, "errors")) {
       oc_slice raw;
       code = oc_json_skip(&reader, &raw);
-      if(!code && *raw.text != 'n' && *raw.text != 'f'
-         && !(raw.len == 2 && *raw.text == '"')) {
+      if(!code && is_problem(raw)) {
         oc_api_error_read(error, 200, json, len);
         return OC_E_API;
       }
+    }
+    else if(oc_json_is(&reader, "object") || oc_json_is(&reader, "type")) {
+      oc_slice raw;
+      code = oc_json_skip(&reader, &raw);
+      if(!code && raw.len == 7 && !memcmp(raw.text, "\"error\"", 7))
+        is_error = 1;
     }
     else
       code = oc_json_skip(&reader, NULL);
@@ -737,6 +795,10 @@ static oc_code read_object(oc_reply *reply, const char *json, size_t len,
     code = reader.error;
   if(!code && oc_json_next(&reader) != OC_JSON_END)
     code = reader.error;
+  if(!code && is_error && !has_choices) {
+    oc_api_error_read(error, 200, json, len);
+    return OC_E_API;
+  }
   if(!code && cost >= 0 && reply->usage.cost < 0)
     reply->usage.cost = cost;
   return code;
@@ -750,8 +812,9 @@ static oc_code fail(oc_error *error, oc_code code, const char *what,
   if(code == OC_E_NOMEM || code == OC_E_TOO_LARGE || code == OC_E_DEPTH)
     oc_error_set(error, code, "%s", oc_code_message(code));
   else
+    /* whole characters only */
     oc_error_set(error, code, "%s: %s: %.*s", what, oc_code_message(code),
-                 len > 200 ? 200 : (int)len, text);
+                 (int)oc_utf8_valid_prefix(text, len > 200 ? 200 : len), text);
   return code;
 }
 
@@ -825,45 +888,12 @@ static int is_like_last(oc_reply *reply, const char *data, size_t len,
   return 1;
 }
 
-/*
- * Remembers a chunk that did nothing but add a string that occurs in it
- * exactly where a parser would find it: behind the last `"name":"`. When
- * the guess is wrong the next chunk simply takes the long road.
- */
+/* Remembers a chunk that did nothing but add a string to one text. */
 static void remember_like(oc_reply *reply, const char *data, size_t len) {
-  static const char *const names[] = {
-    NULL, "\"content\":\"", NULL, "\"arguments\":\""
-  };
-  const char *name = names[reply->like_target];
-  char reasoning[64];
-  const char *found = NULL;
-  const char *end;
-  size_t name_len;
-  size_t i;
-
-  if(reply->like_target == OC_TARGET_REASONING) {
-    if(reply->reasoning_key.len > 40)
-      return;
-    snprintf(reasoning, sizeof reasoning, "\"%.*s\":\"",
-             (int)reply->reasoning_key.len, reply->reasoning_key.data);
-    name = reasoning;
-  }
-  name_len = strlen(name);
-  for(i = 0; i + name_len < len; i++) {
-    if(data[i] == '"' && !memcmp(data + i, name, name_len)) {
-      if(found)
-        return;
-      found = data + i + name_len;
-    }
-  }
-  end = found ? string_end(found, data + len) : NULL;
-  oc_buf_clear(&reply->like);
-  if(!end || oc_buf_append(&reply->like, data, len)) {
+  reply->like_at = (size_t)(reply->like_text - data);
+  /* without memory for it the next chunk takes the long road */
+  if(oc_buf_append(&reply->like, data, len))
     oc_buf_clear(&reply->like);
-    return;
-  }
-  reply->like_at = (size_t)(found - data);
-  reply->like_len = (size_t)(end - found);
 }
 
 oc_code oc_reply_chunk(oc_reply *reply, const char *data, size_t len,
@@ -916,6 +946,17 @@ static oc_code make_valid(oc_buf *buf) {
   return OC_OK;
 }
 
+static oc_code make_fields_valid(oc_fields *fields) {
+  oc_code code = OC_OK;
+  size_t i;
+  for(i = 0; !code && i < fields->count; i++) {
+    code = make_valid(&fields->items[i].key);
+    if(!code)
+      code = make_valid(&fields->items[i].value);
+  }
+  return code;
+}
+
 static oc_code complete_text(oc_buf *buf, unsigned *pending) {
   oc_code code = OC_OK;
   if(*pending) {
@@ -946,9 +987,9 @@ static oc_code complete_call(oc_reply *reply, size_t at) {
   if(!code)
     code = complete_text(&call->id, &none);
   if(!code)
-    code = make_valid(&call->extra);
+    code = make_fields_valid(&call->extra);
   if(!code)
-    code = make_valid(&call->function_extra);
+    code = make_fields_valid(&call->function_extra);
   if(!code && (!call->id.len || is_repeated(reply, at))) {
     char own[32];
     oc_random_hex(own, 24);
@@ -973,7 +1014,11 @@ oc_code oc_reply_finish(oc_reply *reply) {
   if(!code)
     code = complete_text(&reply->model, &none);
   if(!code)
-    code = make_valid(&reply->extra);
+    code = complete_text(&reply->id, &none);
+  if(!code)
+    code = make_valid(&reply->usage_raw);
+  if(!code)
+    code = make_fields_valid(&reply->extra);
   for(i = 0; !code && i < reply->call_count; i++)
     code = complete_call(reply, i);
   return code;
@@ -987,21 +1032,26 @@ static oc_code write_field(oc_buf *out, const char *key, const oc_buf *text) {
   return code;
 }
 
-static oc_code write_extra(oc_buf *out, const oc_buf *extra) {
+static oc_code write_extra(oc_buf *out, const oc_fields *extra) {
   oc_code code = OC_OK;
-  if(extra->len) {
-    code = oc_buf_putc(out, ',');
+  size_t i;
+  for(i = 0; !code && i < extra->count; i++) {
+    const oc_field *field = &extra->items[i];
+    code = oc_buf_puts(out, ",\"");
     if(!code)
-      code = oc_buf_append(out, extra->data, extra->len);
+      code = oc_buf_append(out, field->key.data, field->key.len);
+    if(!code)
+      code = oc_buf_puts(out, "\":");
+    if(!code)
+      code = oc_buf_append(out, field->value.data, field->value.len);
   }
   return code;
 }
 
 static oc_code write_call(oc_buf *out, const oc_call *call) {
   static const oc_slice type = { "type", 4 };
-  oc_slice found;
   oc_code code = write_field(out, "{\"id\":", &call->id);
-  if(!code && !find_extra(&call->extra, type, &found))
+  if(!code && !find_field(&call->extra, type))
     code = oc_buf_puts(out, ",\"type\":\"function\"");
   if(!code && call->has_function) {
     code = write_field(out, ",\"function\":{\"name\":", &call->name);
@@ -1063,7 +1113,7 @@ oc_code oc_reply_message(const oc_reply *reply, oc_message **out) {
   oc_buf_init(&buf, (size_t)-1 / 2);
   code = write_message(&buf, reply, reply->call_count > 0);
   if(!code)
-    code = oc_message_json(out, buf.data, buf.len, NULL);
+    code = oc_message_own(out, buf.data, buf.len, reply->call_count > 0);
   oc_buf_free(&buf);
   return code;
 }

@@ -16,13 +16,27 @@
 #include "oc_json.h"
 #include "oc_message.h"
 
+/* Most unknown fields that one message or call may have. */
+#define OC_MAX_FIELDS 256
+
+/* A field that is kept as it came: the raw key, the value's exact text. */
+typedef struct oc_field {
+  oc_buf key;
+  oc_buf value;
+} oc_field;
+
+typedef struct oc_fields {
+  oc_field *items;
+  size_t count;
+} oc_fields;
+
 /* One tool call under construction. */
 typedef struct oc_call {
   oc_buf id;              /* never empty once the reply is finished */
   oc_buf name;
   oc_buf arguments;       /* JSON text as the model wrote it */
-  oc_buf extra;           /* unknown fields of the call: "key":value,... */
-  oc_buf function_extra;  /* the same of its "function" object */
+  oc_fields extra;        /* unknown fields of the call */
+  oc_fields function_extra;   /* the same of its "function" object */
   double index;           /* the server's index; -1: it named none */
   int has_function;       /* 0: another kind of call, all of it in extra */
   unsigned pending;       /* half a surrogate pair at the end of arguments */
@@ -69,7 +83,7 @@ typedef struct oc_reply {
   int is_done;            /* "[DONE]" or a finish reason and an end */
   /* private */
   oc_buf usage_raw;       /* the usage object as the server wrote it */
-  oc_buf extra;           /* unknown fields of the message */
+  oc_fields extra;        /* unknown fields of the message */
   oc_buf reasoning_key;   /* under which name reasoning came */
   size_t max;             /* maximum of each buffer */
   /* the last chunk, when all it did was to add one string to one text:
@@ -79,6 +93,7 @@ typedef struct oc_reply {
   size_t like_len;        /* and its length */
   oc_target like_target;
   size_t like_call;       /* OC_TARGET_ARGUMENTS: which call */
+  const char *like_text;  /* where it is in the chunk being read */
   unsigned effects;       /* what the chunk being read has done */
 } oc_reply;
 

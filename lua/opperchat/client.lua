@@ -26,10 +26,14 @@ local function is_opper(url)
 end
 
 local function header_lines(headers)
-  local lines = {}
+  local lines, has_agent = {}, false
   for name, value in pairs(headers or {}) do
+    has_agent = has_agent or name:lower() == "user-agent"
     -- libcurl's way to send a header without a value
     lines[#lines + 1] = value == "" and name .. ";" or name .. ": " .. value
+  end
+  if not has_agent then
+    lines[#lines + 1] = "User-Agent: opperchat/" .. client.version
   end
   table.sort(lines)
   return lines
@@ -75,7 +79,6 @@ function client.new(given)
   local self, code, problem = core.client {
     base_url = url,
     key = type(key) == "string" and key ~= "" and key or nil,
-    user_agent = "opperchat/" .. client.version,
     proxy = given.proxy,
     ca_file = given.ca_file,
     http2 = given.http2 ~= false,

@@ -19,24 +19,11 @@ local function open(self)
   return core.open(self, "conversation")
 end
 
--- Totals of a conversation's usage.
-local COUNTS = {
-  "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "cost",
-}
-
 local function new_usage()
-  local usage = { requests = 0 }
-  for _, name in ipairs(COUNTS) do
-    usage[name] = 0
-  end
-  return usage
-end
-
-local function add_usage(totals, usage)
-  totals.requests = totals.requests + 1
-  for _, name in ipairs(COUNTS) do
-    totals[name] = totals[name] + (usage and usage[name] or 0)
-  end
+  return {
+    requests = 0, prompt_tokens = 0, completion_tokens = 0, total_tokens = 0,
+    cached_tokens = 0, reasoning_tokens = 0, cost = 0,
+  }
 end
 
 local function copy(given)
@@ -182,16 +169,15 @@ end
 
 ---Takes back the last turns: each user message with everything behind it.
 ---@param n? integer how many, 1 when left out
----@return table[] removed the messages taken out, in their order
+---@return opperchat.Conversation self
 function methods:undo(n)
   open(self)
   if n ~= nil and (type(n) ~= "number" or n % 1 ~= 0 or n < 0) then
     misuse("undo: number of turns expected, got " .. (type(n) == "number" and tostring(n) or type(n)))
   end
   local first = core.turn(self, n or 1)
-  local removed = self:messages(first)
   core.cut(self, first - 1)
-  return removed
+  return self
 end
 
 ---Drops all turns. The head (system and developer messages at the beginning)
@@ -261,9 +247,11 @@ end
 -- Sending
 -- ---------------------------------------------------------------------------
 
--- A prompt as a list of the messages it adds.
+-- A prompt as the core wants it: a text, or a list of messages as JSON text.
 local function encode_prompt(prompt)
-  if prompt == nil then
+  if type(prompt) == "string" then
+    return prompt
+  elseif prompt == nil then
     return {}
   end
   local text, problem = message.encode("user", prompt)
@@ -293,9 +281,9 @@ end
 local function refuse(code, text, detail)
   if code == "open_call" then
     misuse("send: the tool call '%s' has no result yet: append it with "
-      .. "append(\"tool\", result, {tool_call_id = ...})", detail)
+      .. "append(\"tool\", result, {tool_call_id = ...})", message.id(detail))
   end
-  misuse("send: " .. message.problem(code, text, detail))
+  misuse("send: " .. message.problem(code, text, detail):gsub("^content", "prompt"))
 end
 
 ---The exact body that `send` would post.
@@ -328,6 +316,26 @@ local function headers_of(state, client_state)
   return lines
 end
 
+-- What all requests of the conversation have in common. It is made again for
+-- each request only when the key may be another one each time.
+local function setup_of(state, own_client, client_state)
+  if state.setup and state.setup_client == own_client then
+    return state.setup
+  end
+  local key, err = client.key(own_client)
+  if key == nil then
+    return nil, err
+  end
+  local settings = copy(client_state.settings)
+  settings.key = key or nil
+  settings.headers = headers_of(state, client_state)
+  local setup = core.setup(own_client, settings)
+  if not key then
+    state.setup, state.setup_client = setup, own_client
+  end
+  return setup
+end
+
 -- Makes a request and sends it.
 local function start(self, prompt, given)
   local state = open(self)
@@ -337,21 +345,19 @@ local function start(self, prompt, given)
     misuse("conversation is busy: a request is in flight "
       .. "(wait for it, cancel it, or send on a fork)")
   end
-  local fields, prompts = encode_fields(state, given), encode_prompt(prompt)
-  if #prompts == 0 and #self == 0 then
+  local fields = encode_fields(state, given)
+  if prompt == nil and #self == 0 then
     misuse("send: nothing to send: give a prompt or append a message")
   end
-  local key, err = client.key(own_client)
-  if key == nil then
+  local setup, err = setup_of(state, own_client, client_state)
+  if not setup then
     return nil, err
   end
 
-  local settings = copy(client_state.settings)
-  settings.key = key or nil
-  settings.headers = headers_of(state, client_state)
-  client_state.last_id = client_state.last_id % 2 ^ 30 + 1
-  settings.tag = client_state.last_id
-  local sent, code, problem, detail = core.request(own_client, self, fields, prompts, settings)
+  local id = client_state.last_id % 2 ^ 30 + 1
+  client_state.last_id = id
+  local sent, code, problem, detail =
+    core.request(setup, own_client, self, fields, encode_prompt(prompt), false, id)
   if not sent then
     refuse(code, problem, detail)
   end
@@ -360,15 +366,8 @@ local function start(self, prompt, given)
       conversation = self, url = client_state.base_url .. "/chat/completions",
     }
   end
-  local sent_state = core.state(sent)
-  sent_state.on_end = request.finish
-  sent_state.on_finish = function(result, failed)
-    local told = failed and result.partial or result
-    if not failed or told and told.usage then
-      add_usage(state.usage, told.usage)
-    end
-  end
-  client_state.requests[settings.tag] = sent
+  core.state(sent).on_end = request.finish
+  client_state.requests[id] = sent
   core.request_start(sent)
   return sent
 end

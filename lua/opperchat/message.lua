@@ -57,7 +57,7 @@ function message.encode(role, value, fields)
   if not text then
     return nil, problem
   end
-  text = ('{"role":"%s","content":%s'):format(role, text:gsub("%%", "%%%%"))
+  text = '{"role":"' .. role .. '","content":' .. text
   if next(others) == nil then
     return text .. "}"
   end
@@ -81,6 +81,14 @@ function message.encode_table(given)
   return message.encode(given.role, given.content, given)
 end
 
+---The text of an id that the core took out of a message as it stands there,
+---with its escapes.
+---@param raw string|integer?
+---@return string
+function message.id(raw)
+  return json.decode('"' .. tostring(raw) .. '"') or tostring(raw)
+end
+
 ---Says why the core refused a message.
 ---@param code string
 ---@param text string the code's own words
@@ -88,11 +96,11 @@ end
 ---@return string
 function message.problem(code, text, detail)
   if code == "bad_utf8" then
-    return ("content is not valid UTF-8 at byte %s"):format(tostring(detail))
+    return ("content: not valid UTF-8 at byte %s"):format(tostring(detail))
   elseif code == "orphan_result" then
-    return ("no open tool call with the id '%s'"):format(tostring(detail))
+    return ("no open tool call with the id '%s'"):format(message.id(detail))
   elseif code == "open_call" then
-    return ("the tool call '%s' has no result yet"):format(tostring(detail))
+    return ("the tool call '%s' has no result yet"):format(message.id(detail))
   end
   return text
 end

@@ -25,6 +25,15 @@ local function complete(reply, self)
   return reply
 end
 
+-- Adds to the totals of the conversation, which may have been closed.
+local function add_usage(conversation, usage)
+  local totals = core.state(conversation).usage
+  totals.requests = totals.requests + 1
+  for name, number in pairs(usage or {}) do
+    totals[name] = (totals[name] or 0) + number
+  end
+end
+
 ---Runs once, when the request has been settled.
 ---@param self opperchat.Request
 function request.finish(self)
@@ -38,9 +47,9 @@ function request.finish(self)
   else
     complete(result, self)
   end
-  if state.on_finish then
-    state.on_finish(result, state.failed)
-    state.on_finish = nil
+  local told = state.failed and result.partial or result
+  if told and (told.usage or not state.failed) then
+    add_usage(state.conversation, told.usage)
   end
 end
 

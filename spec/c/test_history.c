@@ -1,0 +1,607 @@
+#include "test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/oc_alloc.h"
+#include "../../src/oc_history.h"
+
+/* One message of each kind; each test has its own references. */
+enum { SYSTEM, USER, ANSWER, CALL_A, CALL_AB, RESULT_A, RESULT_B, RESULT_A2,
+       KINDS };
+
+static const char *const texts[KINDS] = {
+  "{\"role\":\"system\",\"content\":\"s\"}",
+  "{\"role\":\"user\",\"content\":\"u\"}",
+  "{\"role\":\"assistant\",\"content\":\"answer\"}",
+  "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"a\"}]}",
+  "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":"
+    "[{\"id\":\"\\u0061\"},{\"id\":\"b\"}]}",
+  "{\"role\":\"tool\",\"content\":\"1\",\"tool_call_id\":\"a\"}",
+  "{\"role\":\"tool\",\"content\":\"22\",\"tool_call_id\":\"b\"}",
+  "{\"role\":\"tool\",\"content\":\"333\",\"tool_call_id\":\"\\u0061\"}"
+};
+
+static oc_message *kinds[KINDS];
+
+static void make_kinds(void) {
+  int i;
+  for(i = 0; i < KINDS; i++)
+    CHECK(!oc_message_json(&kinds[i], texts[i], strlen(texts[i]), NULL));
+}
+
+/* With all histories freed, nobody else may hold a message. */
+static void free_kinds(void) {
+  int i;
+  for(i = 0; i < KINDS; i++) {
+    CHECK_FOR(kinds[i]->refs == 1, "%s: %u", texts[i], kinds[i]->refs);
+    oc_message_unref(kinds[i]);
+  }
+}
+
+static int kind_of(const oc_message *message) {
+  int i;
+  for(i = 0; i < KINDS && kinds[i] != message; i++) {
+  }
+  return i;
+}
+
+/* What a list holds, a digit for each message. */
+static const char *show(const oc_history *history) {
+  static char text[4][300];
+  static int turn;
+  char *at = text[turn++ % 4];
+  size_t i;
+  for(i = 0; i < history->count && i < 299; i++)
+    at[i] = (char)('0' + kind_of(oc_history_at(history, i)));
+  at[i] = '\0';
+  return at;
+}
+
+static oc_code append(oc_history *history, int kind) {
+  oc_flaw flaw;
+  return oc_history_append(history, kinds[kind], &flaw);
+}
+
+/* Appends a message for each digit. */
+static void fill(oc_history *history, const char *digits) {
+  oc_history_init(history);
+  for(; *digits; digits++)
+    CHECK_FOR(!append(history, *digits - '0'), "%s", digits);
+}
+
+static oc_code splice(oc_history *history, size_t at, size_t removed,
+                      const char *digits, oc_flaw *flaw) {
+  oc_message *list[300];
+  size_t count;
+  for(count = 0; digits[count]; count++)
+    list[count] = kinds[digits[count] - '0'];
+  return oc_history_splice(history, at, removed, list, count, flaw);
+}
+
+TEST(begins_empty) {
+  oc_history history;
+  oc_history copy;
+  oc_slice id;
+  size_t found;
+
+  oc_history_init(&history);
+  CHECK(history.count == 0 && history.bytes == 0);
+  CHECK(oc_history_turn(&history, 5, &found) == 0 && found == 0);
+  CHECK(oc_history_head(&history) == 0);
+  CHECK(!oc_history_open_call(&history, &id));
+  oc_history_cut(&history, 0);
+  oc_history_fork(&history, &copy);
+  CHECK(oc_history_same(&history, &copy));
+  oc_history_free(&copy);
+  oc_history_free(&history);
+  oc_history_free(&history);
+}
+
+TEST(appends) {
+  oc_history history;
+  size_t bytes = 0;
+  size_t i;
+
+  make_kinds();
+  oc_history_init(&history);
+  for(i = 0; i < 1000; i++) {
+    CHECK(!append(&history, i % 2 ? ANSWER : USER));
+    bytes += strlen(texts[i % 2 ? ANSWER : USER]);
+    CHECK(history.count == i + 1 && history.bytes == bytes);
+  }
+  for(i = 0; i < 1000; i++)
+    CHECK(oc_history_at(&history, i) == kinds[i % 2 ? ANSWER : USER]);
+  CHECK(kinds[USER]->refs == 501);
+  oc_history_free(&history);
+  free_kinds();
+}
+
+TEST(shares_until_both_go_on) {
+  oc_history a;
+  oc_history b;
+  oc_history c;
+
+  make_kinds();
+  fill(&a, "01212");
+  oc_history_fork(&a, &b);
+  CHECK(oc_history_same(&a, &b));
+  CHECK(kinds[USER]->refs == 3);          /* no message was copied */
+  CHECK(!append(&b, USER));               /* in place */
+  CHECK(!oc_history_same(&a, &b));
+  CHECK(!strcmp(show(&a), "01212") && !strcmp(show(&b), "012121"));
+  CHECK(!append(&a, SYSTEM));             /* must not hurt b */
+  CHECK(!strcmp(show(&a), "012120") && !strcmp(show(&b), "012121"));
+  oc_history_fork(&b, &c);
+  oc_history_cut(&c, 3);
+  CHECK(!append(&c, ANSWER));
+  CHECK(!strcmp(show(&c), "0122") && !strcmp(show(&b), "012121"));
+  oc_history_free(&b);
+  CHECK(!strcmp(show(&a), "012120") && !strcmp(show(&c), "0122"));
+  oc_history_free(&a);
+  CHECK(!append(&c, ANSWER));
+  CHECK(!strcmp(show(&c), "01222"));
+  oc_history_free(&c);
+  free_kinds();
+}
+
+TEST(adopts) {
+  oc_history a;
+  oc_history b;
+
+  make_kinds();
+  fill(&a, "12");
+  oc_history_fork(&a, &b);
+  CHECK(!append(&b, USER) && !append(&b, ANSWER));
+  oc_history_adopt(&a, &b);
+  CHECK(!strcmp(show(&a), "1212") && b.count == 0 && b.bytes == 0);
+  CHECK(a.bytes == 2 * (strlen(texts[USER]) + strlen(texts[ANSWER])));
+  oc_history_free(&b);
+  CHECK(!strcmp(show(&a), "1212"));
+  oc_history_free(&a);
+  free_kinds();
+}
+
+TEST(cuts) {
+  oc_history a;
+  oc_history b;
+
+  make_kinds();
+  fill(&a, "01212");
+  oc_history_fork(&a, &b);
+  oc_history_cut(&a, 9);
+  CHECK(a.count == 5);
+  oc_history_cut(&a, 3);
+  CHECK(!strcmp(show(&a), "012") && !strcmp(show(&b), "01212"));
+  CHECK(a.bytes == strlen(texts[SYSTEM]) + strlen(texts[USER])
+                   + strlen(texts[ANSWER]));
+  oc_history_free(&b);
+  CHECK(!append(&a, USER));
+  CHECK(!strcmp(show(&a), "0121"));
+  CHECK(kinds[ANSWER]->refs == 2);        /* what was cut is given back */
+  oc_history_cut(&a, 0);
+  CHECK(a.count == 0 && a.bytes == 0);
+  CHECK(!append(&a, USER) && a.count == 1);
+  oc_history_free(&a);
+  free_kinds();
+}
+
+/* Which message may follow which list. */
+TEST(keeps_calls_and_results_together) {
+  static const struct {
+    const char *list;
+    int next;
+    oc_code code;
+    const char *id;
+  } cases[] = {
+    { "", RESULT_A, OC_E_ORPHAN, "a" },
+    { "1", RESULT_A, OC_E_ORPHAN, "a" },
+    { "12", RESULT_A, OC_E_ORPHAN, "a" },
+    { "13", RESULT_A, OC_OK, "" },
+    { "13", RESULT_A2, OC_OK, "" },
+    { "13", RESULT_B, OC_E_ORPHAN, "b" },
+    { "13", USER, OC_E_OPEN_CALL, "a" },
+    { "13", ANSWER, OC_E_OPEN_CALL, "a" },
+    { "13", SYSTEM, OC_E_OPEN_CALL, "a" },
+    { "13", CALL_A, OC_E_OPEN_CALL, "a" },
+    { "135", RESULT_A, OC_E_ORPHAN, "a" },
+    { "135", RESULT_A2, OC_E_ORPHAN, "\\u0061" },
+    { "135", USER, OC_OK, "" },
+    { "135", ANSWER, OC_OK, "" },
+    { "135", CALL_A, OC_OK, "" },
+    { "14", RESULT_B, OC_OK, "" },
+    { "14", USER, OC_E_OPEN_CALL, "\\u0061" },
+    { "146", USER, OC_E_OPEN_CALL, "\\u0061" },
+    { "145", USER, OC_E_OPEN_CALL, "b" },
+    { "146", RESULT_B, OC_E_ORPHAN, "b" },
+    { "1465", RESULT_A, OC_E_ORPHAN, "a" },
+    { "1465", USER, OC_OK, "" },
+    { "1456", ANSWER, OC_OK, "" },
+    { "13523", RESULT_A, OC_OK, "" }
+  };
+  size_t i;
+
+  make_kinds();
+  for(i = 0; i < sizeof cases / sizeof *cases; i++) {
+    oc_history history;
+    oc_flaw flaw;
+    oc_code code;
+    size_t bytes;
+
+    fill(&history, cases[i].list);
+    bytes = history.bytes;
+    code = oc_history_append(&history, kinds[cases[i].next], &flaw);
+    CHECK_FOR(code == cases[i].code, "%d: %s", (int)i, oc_code_name(code));
+    if(code) {
+      CHECK(flaw.code == code && flaw.index == strlen(cases[i].list));
+      CHECK_FOR(flaw.id.len == strlen(cases[i].id)
+                && !memcmp(flaw.id.text, cases[i].id, flaw.id.len),
+                "%d", (int)i);
+      CHECK(!strcmp(show(&history), cases[i].list));
+      CHECK(history.bytes == bytes);
+    }
+    oc_history_free(&history);
+  }
+  free_kinds();
+}
+
+TEST(names_the_open_call) {
+  static const struct {
+    const char *list;
+    const char *id;
+  } cases[] = {
+    { "1", NULL }, { "12", NULL }, { "13", "a" }, { "135", NULL },
+    { "14", "\\u0061" }, { "145", "b" }, { "146", "\\u0061" },
+    { "1465", NULL }, { "13512", NULL }
+  };
+  size_t i;
+
+  make_kinds();
+  for(i = 0; i < sizeof cases / sizeof *cases; i++) {
+    oc_history history;
+    oc_slice id;
+    int is_open;
+    fill(&history, cases[i].list);
+    is_open = oc_history_open_call(&history, &id);
+    CHECK_FOR(is_open == (cases[i].id != NULL), "%s", cases[i].list);
+    if(is_open && cases[i].id)
+      CHECK_FOR(id.len == strlen(cases[i].id)
+                && !memcmp(id.text, cases[i].id, id.len), "%s",
+                cases[i].list);
+    oc_history_free(&history);
+  }
+  free_kinds();
+}
+
+TEST(finds_turns_and_head) {
+  static const struct {
+    const char *list;
+    size_t turns;
+    size_t at;
+    size_t found;
+  } cases[] = {
+    { "", 1, 0, 0 }, { "0", 1, 1, 0 }, { "02", 1, 2, 0 },
+    { "1", 1, 0, 1 }, { "1", 0, 1, 0 }, { "1212", 1, 2, 1 },
+    { "1212", 2, 0, 2 }, { "1212", 3, 0, 2 }, { "001212", 9, 2, 2 },
+    { "013521", 1, 5, 1 }, { "013521", 2, 1, 2 }, { "11", 1, 1, 1 },
+    { "02121", 5, 2, 2 }, { "01213", 1, 3, 1 }, { "0121465", 1, 3, 1 }
+  };
+  size_t i;
+  oc_history history;
+
+  make_kinds();
+  for(i = 0; i < sizeof cases / sizeof *cases; i++) {
+    size_t found = 99;
+    size_t at;
+    fill(&history, cases[i].list);
+    at = oc_history_turn(&history, cases[i].turns, &found);
+    CHECK_FOR(at == cases[i].at && found == cases[i].found, "%s, %d: %d %d",
+              cases[i].list, (int)cases[i].turns, (int)at, (int)found);
+    oc_history_free(&history);
+  }
+  fill(&history, "0010");
+  CHECK(oc_history_head(&history) == 2);
+  oc_history_free(&history);
+  fill(&history, "10");
+  CHECK(oc_history_head(&history) == 0);
+  oc_history_free(&history);
+  fill(&history, "00");
+  CHECK(oc_history_head(&history) == 2);
+  oc_history_free(&history);
+  free_kinds();
+}
+
+TEST(splices) {
+  static const struct {
+    const char *list;
+    size_t at;
+    size_t removed;
+    const char *insert;
+    const char *result;       /* NULL: refused */
+    oc_code code;
+    size_t index;             /* of the flaw */
+  } cases[] = {
+    { "", 0, 0, "12", "12", OC_OK, 0 },
+    { "", 0, 0, "", "", OC_OK, 0 },
+    { "12", 0, 0, "0", "012", OC_OK, 0 },
+    { "12", 2, 0, "12", "1212", OC_OK, 0 },
+    { "1212", 1, 2, "2", "122", OC_OK, 0 },
+    { "1212", 0, 4, "", "", OC_OK, 0 },
+    { "12", 3, 0, "", NULL, OC_E_RANGE, 0 },
+    { "12", 0, 3, "", NULL, OC_E_RANGE, 0 },
+    { "12", 2, 1, "", NULL, OC_E_RANGE, 0 },
+    { "12", 1, (size_t)-1, "", NULL, OC_E_RANGE, 0 },
+    { "1352", 2, 1, "", NULL, OC_E_OPEN_CALL, 2 },
+    { "1352", 1, 1, "", NULL, OC_E_ORPHAN, 1 },
+    { "1352", 1, 2, "", "12", OC_OK, 0 },
+    { "1352", 1, 1, "4", NULL, OC_E_OPEN_CALL, 3 },
+    { "1352", 1, 1, "46", "14652", OC_OK, 0 },
+    { "1352", 2, 0, "1", NULL, OC_E_OPEN_CALL, 2 },
+    { "1352", 2, 1, "7", "1372", OC_OK, 0 },
+    { "1352", 3, 1, "", "135", OC_OK, 0 },
+    { "1352", 2, 2, "", "13", OC_OK, 0 },
+    { "12", 1, 1, "5", NULL, OC_E_ORPHAN, 1 },
+    { "12", 2, 0, "355", NULL, OC_E_ORPHAN, 4 }
+  };
+  size_t i;
+
+  make_kinds();
+  for(i = 0; i < sizeof cases / sizeof *cases; i++) {
+    oc_history history;
+    oc_history fork;
+    oc_flaw flaw;
+    oc_code code;
+    size_t bytes;
+
+    fill(&history, cases[i].list);
+    bytes = history.bytes;
+    oc_history_fork(&history, &fork);
+    code = splice(&history, cases[i].at, cases[i].removed, cases[i].insert,
+                  &flaw);
+    CHECK_FOR(code == cases[i].code, "%d: %s", (int)i, oc_code_name(code));
+    CHECK_FOR(!strcmp(show(&history), cases[i].result ? cases[i].result
+                                                      : cases[i].list),
+              "%d: %s", (int)i, show(&history));
+    if(code == OC_E_ORPHAN || code == OC_E_OPEN_CALL)
+      CHECK_FOR(flaw.index == cases[i].index, "%d: %d", (int)i,
+                (int)flaw.index);
+    if(code)
+      CHECK(history.bytes == bytes && oc_history_same(&history, &fork));
+    CHECK(!strcmp(show(&fork), cases[i].list) && fork.bytes == bytes);
+    CHECK(!append(&fork, SYSTEM));
+    oc_history_free(&history);
+    oc_history_free(&fork);
+  }
+  free_kinds();
+}
+
+/* {==== against a model ==== */
+
+#define FORKS 7
+#define MAX_LIST 60
+
+static unsigned long seed;
+
+static unsigned roll(unsigned sides) {
+  seed = seed * 6364136223846793005UL + 1442695040888963407UL;
+  return (unsigned)(seed >> 33) % sides;
+}
+
+/* The rules once more, without any cleverness: read from the first on. */
+static int is_valid(const char *digits) {
+  int has_a = 0;
+  int has_b = 0;
+  for(; *digits; digits++) {
+    int kind = *digits - '0';
+    if(kind == RESULT_A || kind == RESULT_A2) {
+      if(!has_a)
+        return 0;
+      has_a = 0;
+    }
+    else if(kind == RESULT_B) {
+      if(!has_b)
+        return 0;
+      has_b = 0;
+    }
+    else if(has_a || has_b)
+      return 0;
+    else if(kind == CALL_A)
+      has_a = 1;
+    else if(kind == CALL_AB)
+      has_a = has_b = 1;
+  }
+  return 1;
+}
+
+static void check_model(const oc_history *history, const char *model) {
+  size_t bytes = 0;
+  size_t i;
+  CHECK_FOR(!strcmp(show(history), model), "%s instead of %s", show(history),
+            model);
+  for(i = 0; model[i]; i++)
+    bytes += strlen(texts[model[i] - '0']);
+  CHECK(history->bytes == bytes);
+}
+
+/* One random change of one list and of its model. */
+static void change(oc_history *history, char *model) {
+  char wanted[2 * MAX_LIST + 10];
+  size_t len = strlen(model);
+  size_t at = roll((unsigned)len + 1);
+  size_t removed = roll((unsigned)(len - at) + 1);
+  char insert[6];
+  size_t count = roll(6);
+  oc_flaw flaw;
+  size_t i;
+
+  switch(roll(len > MAX_LIST ? 2 : 10)) {
+  case 0:
+    oc_history_cut(history, at);
+    model[at] = '\0';
+    break;
+  case 1:
+    oc_history_cut(history, len - len / 8);
+    model[len - len / 8] = '\0';
+    break;
+  case 2:
+  case 3:
+    if(roll(2))
+      removed = removed < 3 ? removed : 3;
+    for(i = 0; i < count; i++)
+      insert[i] = (char)('0' + roll(KINDS));
+    insert[count] = '\0';
+    sprintf(wanted, "%.*s%s%s", (int)at, model, insert, model + at + removed);
+    if(is_valid(wanted)) {
+      CHECK(!splice(history, at, removed, insert, &flaw));
+      strcpy(model, wanted);
+    }
+    else {
+      CHECK(splice(history, at, removed, insert, &flaw) == flaw.code);
+      CHECK(flaw.code);
+      CHECK(flaw.index < strlen(wanted));
+      /* up to the message at fault all is well, with it nothing is */
+      wanted[flaw.index + 1] = '\0';
+      CHECK_FOR(!is_valid(wanted), "%s", wanted);
+      wanted[flaw.index] = '\0';
+      CHECK_FOR(is_valid(wanted), "%s", wanted);
+    }
+    break;
+  default:
+    sprintf(wanted, "%s%d", model, (int)roll(KINDS));
+    CHECK((append(history, wanted[len] - '0') == OC_OK) == is_valid(wanted));
+    if(is_valid(wanted))
+      strcpy(model, wanted);
+  }
+}
+
+TEST(behaves_like_its_model) {
+  int round;
+  make_kinds();
+  for(round = 0; round < 40; round++) {
+    oc_history lists[FORKS];
+    char models[FORKS][2 * MAX_LIST + 10];
+    int step;
+    int i;
+
+    seed = (unsigned long)round;
+    for(i = 0; i < FORKS; i++) {
+      oc_history_init(&lists[i]);
+      models[i][0] = '\0';
+    }
+    for(step = 0; step < 1500; step++) {
+      int a = (int)roll(FORKS);
+      int b = (int)roll(FORKS);
+      switch(roll(12)) {
+      case 0:
+        if(a != b) {
+          oc_history_free(&lists[b]);
+          oc_history_fork(&lists[a], &lists[b]);
+          memmove(models[b], models[a], sizeof models[a]);
+          CHECK(oc_history_same(&lists[a], &lists[b]));
+        }
+        break;
+      case 1:
+        if(a != b) {
+          oc_history_adopt(&lists[a], &lists[b]);
+          memmove(models[a], models[b], sizeof models[a]);
+          models[b][0] = '\0';
+        }
+        break;
+      case 2:
+        if(!roll(10)) {
+          oc_history_free(&lists[a]);
+          models[a][0] = '\0';
+        }
+        break;
+      default:
+        change(&lists[a], models[a]);
+      }
+      check_model(&lists[a], models[a]);
+      check_model(&lists[b], models[b]);
+      if(step % 50 == 0) {
+        for(i = 0; i < FORKS; i++)
+          check_model(&lists[i], models[i]);
+      }
+      if(oc_history_same(&lists[a], &lists[b]))
+        CHECK(!strcmp(models[a], models[b]));
+    }
+    for(i = 0; i < FORKS; i++) {
+      check_model(&lists[i], models[i]);
+      oc_history_free(&lists[i]);
+    }
+    for(i = 0; i < KINDS; i++)
+      CHECK(kinds[i]->refs == 1);
+  }
+  free_kinds();
+}
+
+/* }==== */
+
+static int allocations_left;
+static int blocks;
+
+static void *counting_malloc(size_t size) {
+  void *block = allocations_left-- > 0 ? malloc(size) : NULL;
+  blocks += block != NULL;
+  return block;
+}
+
+static void *counting_realloc(void *old, size_t size) {
+  void *block = allocations_left-- > 0 ? realloc(old, size) : NULL;
+  blocks += block && !old;
+  return block;
+}
+
+static void counting_free(void *block) {
+  blocks--;
+  free(block);
+}
+
+TEST(survives_lack_of_memory) {
+  static const oc_allocator counting = {
+    counting_malloc, counting_realloc, counting_free
+  };
+  static const oc_allocator standard = { malloc, realloc, free };
+  oc_history a;
+  oc_history b;
+  oc_flaw flaw;
+
+  make_kinds();
+  oc_set_allocator(&counting);
+  blocks = 0;
+  allocations_left = 0;
+  oc_history_init(&a);
+  CHECK(append(&a, USER) == OC_E_NOMEM && a.count == 0 && a.bytes == 0);
+  allocations_left = 1;
+  while(!append(&a, USER)) {
+  }
+  CHECK(a.count >= 8);                       /* full, and not to be grown */
+  CHECK(kinds[USER]->refs == a.count + 1);
+  oc_history_fork(&a, &b);
+  CHECK(append(&b, USER) == OC_E_NOMEM && oc_history_same(&a, &b));
+  CHECK(splice(&a, 0, 1, "", &flaw) == OC_E_NOMEM);
+  CHECK(oc_history_same(&a, &b));
+  CHECK(kinds[USER]->refs == a.count + 1);
+  oc_history_cut(&a, 1);
+  CHECK(append(&a, USER) == OC_E_NOMEM && a.count == 1);
+  oc_history_free(&a);
+  oc_history_free(&b);
+  CHECK(blocks == 0);
+  oc_set_allocator(&standard);
+  free_kinds();
+}
+
+int main(void) {
+  RUN(begins_empty);
+  RUN(appends);
+  RUN(shares_until_both_go_on);
+  RUN(adopts);
+  RUN(cuts);
+  RUN(keeps_calls_and_results_together);
+  RUN(names_the_open_call);
+  RUN(finds_turns_and_head);
+  RUN(splices);
+  RUN(behaves_like_its_model);
+  RUN(survives_lack_of_memory);
+  return test_report();
+}
