@@ -4,6 +4,7 @@
 
 #include "lrequest.h"
 #include "lutil.h"
+#include "oc_clock.h"
 #include "oc_exchange.h"
 
 /* Events one drain delivers at most: a handler may make new ones for ever. */
@@ -112,34 +113,18 @@ static int client_has_key(lua_State *L) {
 /* {==== moving forward ==== */
 
 /*
- * step(client, seconds): moves the transfers forward without calling any
- * Lua function; waits at most that long for news (nil: until there is some
- * or a signal comes).
+ * step(client, seconds, anyway): moves the transfers forward without
+ * calling any Lua function; waits at most that long (nil: until something
+ * happens or a signal comes), but not while there is news to be told,
+ * unless `anyway`.
  */
 static int step(lua_State *L) {
   oc_client *client = test_client(L);
   lua_Number seconds = luaL_optnumber(L, 2, -1);
   if(client && !oc_client_is_closed(client))
     oc_client_step(client, seconds < 0 ? -1 : seconds > 1e9 ? 1000000000000
-                           : (int64_t)(seconds * 1000 + 0.999));
-  return 0;
-}
-
-/*
- * Delivers the news of one request: (request, its state). Runs protected,
- * so that what it raises reaches nobody but this request.
- */
-static int deliver(lua_State *L) {
-  if(!lrequest_settle(L, 1))
-    return 0;
-  lua_getfield(L, 2, "on_end");
-  if(lua_isfunction(L, -1)) {
-    /* once: it is gone before it is called */
-    lua_pushnil(L);
-    lua_setfield(L, 2, "on_end");
-    lua_pushvalue(L, 1);
-    lua_call(L, 1, 0);
-  }
+                           : (int64_t)(seconds * 1000 + 0.999),
+                   lua_toboolean(L, 3));
   return 0;
 }
 
@@ -160,21 +145,32 @@ static int traceback(lua_State *L) {
 }
 
 /*
- * drain(client) -> how many requests had news. What handlers raise is
- * raised at the end, the first of them.
+ * drain(client[, seconds]) -> whether it worked. Calls the handlers of all
+ * requests with news; those it does not come to in `seconds` keep theirs
+ * for the next time. What handlers raise is raised at the end, the first of
+ * them. Within a handler it does nothing and returns false.
  */
 static int drain(lua_State *L) {
   oc_client *client = test_client(L);
+  lua_Number budget = luaL_optnumber(L, 2, 0);
+  int64_t until = budget > 0 ? oc_now_us() + (int64_t)(budget * 1e6)
+                             : OC_NEVER;
   oc_exchange *exchange;
   int count = 0;
   int errors = 0;
 
-  if(!client)
-    return 0;
   lua_settop(L, 1);
   luaL_checkstack(L, 10, NULL);
   lua_pushnil(L);                       /* 2: the first error */
-  lcompat_get_uservalue(L, 1);
+  lcompat_get_uservalue(L, 1);          /* 3: the state */
+  lua_getfield(L, 3, "is_draining");
+  if(!client || lua_toboolean(L, -1)) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  lua_pop(L, 1);
+  lua_pushboolean(L, 1);
+  lua_setfield(L, 3, "is_draining");
   lua_getfield(L, 3, "requests");       /* 4 */
   lua_pushcfunction(L, traceback);      /* 5 */
   while(count < MAX_DRAIN && (exchange = oc_client_next(client)) != NULL) {
@@ -187,7 +183,7 @@ static int drain(lua_State *L) {
       lua_settop(L, 5);
       continue;
     }
-    lua_pushcfunction(L, deliver);
+    lua_pushcfunction(L, lrequest_deliver);
     lua_pushvalue(L, 6);
     lcompat_get_uservalue(L, 6);
     status = lua_pcall(L, 2, 0, 5);
@@ -204,14 +200,16 @@ static int drain(lua_State *L) {
     }
     oc_exchange_unref(exchange);
     lua_settop(L, 5);
-    if(status == LUA_ERRMEM)
+    if(status == LUA_ERRMEM || (until != OC_NEVER && oc_now_us() >= until))
       break;
   }
+  lua_pushnil(L);
+  lua_setfield(L, 3, "is_draining");
   if(errors) {
     lua_pushvalue(L, 2);
     return lua_error(L);
   }
-  lcompat_push_integral(L, count);
+  lua_pushboolean(L, 1);
   return 1;
 }
 

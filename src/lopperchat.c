@@ -35,6 +35,14 @@ static int now(lua_State *L) {
   return 1;
 }
 
+/* sleep(seconds) */
+static int sleep_for(lua_State *L) {
+  lua_Number seconds = luaL_checknumber(L, 1);
+  if(seconds > 0)
+    oc_sleep_us((int64_t)((seconds < 1e9 ? seconds : 1e9) * 1e6));
+  return 0;
+}
+
 /* curl_version() -> libcurl's own words about itself */
 static int libcurl_version(lua_State *L) {
   lua_pushstring(L, curl_version());
@@ -47,6 +55,7 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "uuid", uuid },
     { "now", now },
+    { "sleep", sleep_for },
     { "curl_version", libcurl_version },
     { NULL, NULL }
   };

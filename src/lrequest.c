@@ -9,10 +9,24 @@
 #include "oc_alloc.h"
 #include "oc_exchange.h"
 
+/* Bytes of each text, and calls, that handlers have been told. */
+struct told {
+  size_t reasoning;
+  size_t content;
+  size_t refusal;
+  size_t call;              /* the call whose arguments are coming in */
+  size_t arguments;         /* bytes of them */
+  size_t calls_named;       /* calls of which id and name were told */
+};
+
 typedef struct lrequest {
   oc_exchange *exchange;    /* NULL: not made yet */
   oc_history history;       /* the conversation's, with the prompt */
+  int keep_partial;         /* an answer cut short is kept as well */
   int is_settled;
+  int is_cancelled;         /* by the program: it wants no more deltas */
+  struct told told;         /* how much of the reply handlers have seen */
+  size_t taken;             /* and how much of the content was asked for */
 } lrequest;
 
 /* {==== the outcome as Lua tables ==== */
@@ -72,7 +86,7 @@ static void push_calls(lua_State *L, const oc_reply *reply) {
     lua_createtable(L, 0, 4);
     set_text(L, "id", &call->id);
     set_text(L, "name", &call->name);
-    set_text(L, "arguments_json", &call->arguments);
+    set_text(L, "arguments_json", &call->arguments.buf);
     lua_rawseti(L, -2, (int)i + 1);
   }
 }
@@ -142,12 +156,16 @@ static void push_error(lua_State *L, const oc_exchange *exchange,
 
 /* {==== the end of a turn ==== */
 
-/* Prompt and answer go into the list together. Nothing here can raise. */
-static oc_code commit(lrequest *request, lconversation *conversation) {
+/*
+ * Prompt and answer go into the list together. Of an answer that was cut
+ * short only the text is kept. Nothing here can raise.
+ */
+static oc_code commit(lrequest *request, lconversation *conversation,
+                      int is_partial) {
   oc_message *message;
   oc_flaw flaw;
   oc_code code = oc_reply_message(oc_exchange_reply(request->exchange),
-                                  &message);
+                                  is_partial, &message);
   if(code)
     return code;
   code = oc_history_append(&request->history, message, &flaw);
@@ -181,7 +199,7 @@ int lrequest_settle(lua_State *L, int index) {
     push_error(L, exchange, oc_exchange_error(exchange));
   lua_setfield(L, -2, "result");
   if(is_done) {
-    code = commit(request, conversation);
+    code = commit(request, conversation, 0);
     if(code) {
       oc_error error;
       memset(&error, 0, sizeof error);
@@ -190,6 +208,9 @@ int lrequest_settle(lua_State *L, int index) {
       lua_setfield(L, -2, "result");
     }
   }
+  else if(request->keep_partial
+          && oc_exchange_reply(exchange)->content.buf.len)
+    commit(request, conversation, 1);
   lua_pushboolean(L, !is_done || code);
   lua_setfield(L, -2, "failed");
   lua_pop(L, 1);
@@ -200,10 +221,161 @@ int lrequest_settle(lua_State *L, int index) {
   return 1;
 }
 
-/* settle(request) -> whether it has ended */
-static int settle(lua_State *L) {
-  lutil_check(L, 1, LUTIL_REQUEST);
-  lua_pushboolean(L, lrequest_settle(L, 1));
+/* }==== */
+
+/* {==== telling handlers ==== */
+
+/* Calls the function in state field `name`, if any, with (text, request). */
+static void tell_text(lua_State *L, const char *name, const char *text,
+                      size_t len) {
+  lua_getfield(L, 2, name);
+  if(lua_isfunction(L, -1)) {
+    lua_pushlstring(L, text, len);
+    lua_pushvalue(L, 1);
+    lua_call(L, 2, 0);
+  }
+  else
+    lua_pop(L, 1);
+}
+
+/* Calls on_event with {type=, text=}. */
+static void tell_event(lua_State *L, const char *type, const char *text,
+                       size_t len) {
+  lua_getfield(L, 2, "on_event");
+  lua_createtable(L, 0, 2);
+  lua_pushstring(L, type);
+  lua_setfield(L, -2, "type");
+  lua_pushlstring(L, text, len);
+  lua_setfield(L, -2, "text");
+  lua_pushvalue(L, 1);
+  lua_call(L, 2, 0);
+}
+
+/* Calls on_event with what is new of one tool call. */
+static void tell_call(lua_State *L, const oc_call *call, size_t index,
+                      size_t from, size_t to, int is_new) {
+  lua_getfield(L, 2, "on_event");
+  lua_createtable(L, 0, 5);
+  lua_pushliteral(L, "tool_call");
+  lua_setfield(L, -2, "type");
+  lcompat_push_integral(L, index + 1);
+  lua_setfield(L, -2, "index");
+  if(is_new) {
+    set_text_if(L, "id", &call->id);
+    set_text_if(L, "name", &call->name);
+  }
+  lua_pushlstring(L, to > from ? call->arguments.buf.data + from : "",
+                  to - from);
+  lua_setfield(L, -2, "arguments");
+  lua_pushvalue(L, 1);
+  lua_call(L, 2, 0);
+}
+
+/*
+ * Tells what is new of one text; `seen` moves first, so that a handler
+ * that raises is not told the same again.
+ */
+static void tell_new_text(lua_State *L, const oc_text *text, size_t *seen,
+                          const char *type, int has_event) {
+  size_t from = *seen;
+  size_t to = text->whole;
+  int has_delta = *type == 'c';
+
+  if(to == from)
+    return;
+  *seen = to;
+  if(has_delta)
+    tell_text(L, "on_delta", text->buf.data + from, to - from);
+  if(has_event)
+    tell_event(L, type, text->buf.data + from, to - from);
+}
+
+/* Everything that has arrived since the last time: (request, its state). */
+static void tell_news(lua_State *L, lrequest *request) {
+  const oc_reply *reply = oc_exchange_reply(request->exchange);
+  struct told *told = &request->told;
+  size_t i;
+  int has_event;
+
+  luaL_checkstack(L, 8, NULL);
+  lua_getfield(L, 2, "on_event");
+  has_event = lua_isfunction(L, -1);
+  lua_pop(L, 1);
+  tell_new_text(L, &reply->reasoning, &told->reasoning, "reasoning",
+                has_event);
+  tell_new_text(L, &reply->content, &told->content, "content", has_event);
+  tell_new_text(L, &reply->refusal, &told->refusal, "refusal", has_event);
+  for(i = told->call; has_event && i < reply->call_count; i++) {
+    const oc_call *call = &reply->calls[i];
+    size_t from = i == told->call ? told->arguments : 0;
+    int is_new = i >= told->calls_named;
+    size_t to = call->arguments.whole;
+    /* later fragments may go to the last call only, or open another */
+    told->call = i;
+    told->arguments = to;
+    told->calls_named = i + 1;
+    if(is_new || to > from)
+      tell_call(L, call, i, from, to, is_new);
+  }
+}
+
+/*
+ * Tells the news of a request and, at its end, its outcome. On the stack:
+ * (request, its state). Raises what a handler raises; what it was called
+ * for is not told again.
+ */
+int lrequest_deliver(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  if(!request->is_cancelled)
+    tell_news(L, request);
+  if(!lrequest_settle(L, 1))
+    return 0;
+  lua_getfield(L, 2, "on_end");
+  if(lua_isfunction(L, -1)) {
+    /* once: it is gone before it is called */
+    lua_pushnil(L);
+    lua_setfield(L, 2, "on_end");
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 0);
+  }
+  return 0;
+}
+
+/* deliver(request): the same for one request, whatever its client does */
+static int deliver(lua_State *L) {
+  lutil_open(L, 1, LUTIL_REQUEST);
+  lua_settop(L, 1);
+  lcompat_get_uservalue(L, 1);
+  return lrequest_deliver(L);
+}
+
+/* has_ended(request) */
+static int has_ended(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  lua_pushboolean(L, oc_exchange_has_ended(request->exchange));
+  return 1;
+}
+
+/*
+ * take(request) -> the content that arrived since the last time | nil.
+ * For a program that asks instead of being told.
+ */
+static int take(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  const oc_text *text = &oc_exchange_reply(request->exchange)->content;
+  size_t from = request->taken;
+  if(text->whole == from)
+    return 0;
+  lua_pushlstring(L, text->buf.data + from, text->whole - from);
+  request->taken = text->whole;
+  return 1;
+}
+
+/* content(request) -> the content that has arrived so far */
+static int content(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  const oc_text *text = &oc_exchange_reply(request->exchange)->content;
+  lua_pushlstring(L, text->whole ? text->buf.data : "", text->whole);
   return 1;
 }
 
@@ -281,8 +453,8 @@ static int setup_new(lua_State *L) {
 }
 
 /*
- * request(setup, client, conversation, options, prompt, stream, tag)
- * -> request | nil, code, message[, detail, index of the prompt's message]
+ * request(setup, client, conversation, options, prompt, stream, tag,
+ * keep_partial) -> request | nil, code, message[, detail, index of the prompt's message]
  *
  * `options`: JSON fields of the body. `prompt`: sent behind the
  * conversation's messages and kept together with the answer.
@@ -300,10 +472,10 @@ static int request_new(lua_State *L) {
   int failed;
 
   lclient_open(L, 2);
-  lua_settop(L, 7);
+  lua_settop(L, 8);
   luaL_checkstack(L, 10, NULL);
   box = lutil_new(L, LUTIL_REQUEST);
-  lcompat_get_uservalue(L, 8);
+  lcompat_get_uservalue(L, 9);
   lua_pushvalue(L, 2);
   lua_setfield(L, -2, "client");
   lua_pushvalue(L, 3);
@@ -312,6 +484,7 @@ static int request_new(lua_State *L) {
   request = box->core = oc_calloc(sizeof *request);
   if(!request)
     return lutil_fail(L, OC_E_NOMEM);
+  request->keep_partial = lua_toboolean(L, 8);
   oc_history_fork(&conversation->history, &request->history);
   failed = lconversation_append_prompt(L, 5, &request->history);
   if(!failed && oc_history_open_call(&request->history, &open)) {
@@ -327,7 +500,7 @@ static int request_new(lua_State *L) {
                                       (int64_t)lua_tonumber(L, 7));
   if(!request->exchange)
     return lutil_fail(L, OC_E_NOMEM);
-  lua_settop(L, 8);
+  lua_settop(L, 9);
   return 1;
 }
 
@@ -347,6 +520,7 @@ static int request_start(lua_State *L) {
 /* request_cancel(request): ends it, unless it has ended. */
 static int request_cancel(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  request->is_cancelled = 1;
   oc_exchange_cancel(request->exchange, OC_E_CANCELLED);
   return 0;
 }
@@ -401,7 +575,10 @@ void lrequest_register(lua_State *L) {
     { "request_cancel", request_cancel },
     { "request_state", request_state },
     { "request_raw", request_raw },
-    { "settle", settle },
+    { "deliver", deliver },
+    { "has_ended", has_ended },
+    { "take", take },
+    { "content", content },
     { NULL, NULL }
   };
   static const luaL_Reg methods[] = { { NULL, NULL } };

@@ -13,5 +13,10 @@ void lrequest_register(lua_State *L);
  * May raise out of memory; then it can be called again.
  */
 int lrequest_settle(lua_State *L, int index);
+/*
+ * Tells the handlers in the state what is new, and the outcome when there
+ * is one. A lua_CFunction of (request, its state), to be called protected.
+ */
+int lrequest_deliver(lua_State *L);
 
 #endif

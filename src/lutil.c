@@ -208,6 +208,14 @@ static int methods(lua_State *L) {
   return 1;
 }
 
+/* set_call(kind, function): what calling such an object does */
+static int set_call(lua_State *L) {
+  luaL_getmetatable(L, tags[check_type(L, 1)].registry_name);
+  lua_pushvalue(L, 2);
+  lua_setfield(L, -2, "__call");
+  return 0;
+}
+
 /* misuse(message): raises it at the line of the calling program */
 static int misuse(lua_State *L) {
   return lutil_misuse(L, "%s", luaL_checkstring(L, 1));
@@ -227,6 +235,7 @@ void lutil_register(lua_State *L) {
     { "open", open_state },
     { "kind", kind },
     { "methods", methods },
+    { "set_call", set_call },
     { "misuse", misuse },
     { "set_source", set_source },
     { NULL, NULL }

@@ -518,12 +518,11 @@ static void check_deadlines(oc_client *client) {
   }
 }
 
-int64_t oc_client_timeout_ms(oc_client *client) {
+/* Milliseconds until a deadline, or libcurl, is due; -1: not at all. */
+static int64_t due_ms(const oc_client *client) {
   int64_t deadline;
   int64_t now;
 
-  if(client->news_first)
-    return 0;
   if(!client->multi)
     return -1;
   /* something was over as soon as it was added */
@@ -537,6 +536,10 @@ int64_t oc_client_timeout_ms(oc_client *client) {
   return deadline > now ? deadline - now : 0;
 }
 
+int64_t oc_client_timeout_ms(oc_client *client) {
+  return client->news_first ? 0 : due_ms(client);
+}
+
 int oc_client_fd(const oc_client *client) {
   return client->multi ? oc_poller_fd(client->poller) : -1;
 }
@@ -545,7 +548,7 @@ int oc_client_fd(const oc_client *client) {
  * Waits for sockets. With poll(2) and no socket at all this is a sleep,
  * which libcurl needs while it looks up a name in a thread.
  */
-void oc_client_step(oc_client *client, int64_t wait_ms) {
+void oc_client_step(oc_client *client, int64_t wait_ms, int anyway) {
   oc_ready ready[MAX_READY];
   sigpipe_guard guard;
   int64_t due;
@@ -554,7 +557,9 @@ void oc_client_step(oc_client *client, int64_t wait_ms) {
 
   if(!client->multi)
     return;
-  due = wait_ms ? oc_client_timeout_ms(client) : 0;
+  if(client->news_first && !anyway)
+    wait_ms = 0;
+  due = wait_ms ? due_ms(client) : 0;
   if(wait_ms < 0 || (due >= 0 && due < wait_ms))
     wait_ms = due;
   if(wait_ms > INT_MAX)

@@ -49,11 +49,11 @@ void oc_client_close(oc_client *client);
 int oc_client_is_closed(const oc_client *client);
 
 /*
- * Moves everything forward: waits at most `wait_ms` (below 0: until there
- * is news) for a socket or a deadline, unless news is waiting already. A
- * signal ends the wait early.
+ * Moves everything forward: waits at most `wait_ms` (below 0: as long as
+ * it takes) for a socket or a deadline, but not while news is waiting to be
+ * taken, unless `anyway`. A signal ends the wait early.
  */
-void oc_client_step(oc_client *client, int64_t wait_ms);
+void oc_client_step(oc_client *client, int64_t wait_ms, int anyway);
 /*
  * Takes the next exchange with news out of the queue; NULL: none. The
  * caller gets a reference.

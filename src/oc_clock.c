@@ -10,6 +10,10 @@ int64_t oc_now_us(void) {
   QueryPerformanceFrequency(&rate);
   return (int64_t)((double)ticks.QuadPart * 1e6 / (double)rate.QuadPart);
 }
+
+void oc_sleep_us(int64_t us) {
+  Sleep((DWORD)((us + 999) / 1000));
+}
 #else
 #include <time.h>
 
@@ -17,6 +21,13 @@ int64_t oc_now_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+void oc_sleep_us(int64_t us) {
+  struct timespec time;
+  time.tv_sec = (time_t)(us / 1000000);
+  time.tv_nsec = (long)(us % 1000000) * 1000;
+  nanosleep(&time, NULL);
 }
 #endif
 

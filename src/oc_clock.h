@@ -9,5 +9,7 @@
 
 int64_t oc_now_ms(void);
 int64_t oc_now_us(void);
+/* Sleeps that long, or until a signal comes. */
+void oc_sleep_us(int64_t us);
 
 #endif

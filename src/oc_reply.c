@@ -13,7 +13,7 @@ static void call_init(oc_call *call, size_t max) {
   memset(call, 0, sizeof *call);
   oc_buf_init(&call->id, max);
   oc_buf_init(&call->name, max);
-  oc_buf_init(&call->arguments, max);
+  oc_text_init(&call->arguments, max);
   call->index = -1;
 }
 
@@ -30,7 +30,7 @@ static void fields_free(oc_fields *fields) {
 static void call_free(oc_call *call) {
   oc_buf_free(&call->id);
   oc_buf_free(&call->name);
-  oc_buf_free(&call->arguments);
+  oc_text_free(&call->arguments);
   fields_free(&call->extra);
   fields_free(&call->function_extra);
 }
@@ -38,9 +38,9 @@ static void call_free(oc_call *call) {
 void oc_reply_init(oc_reply *reply, size_t max) {
   memset(reply, 0, sizeof *reply);
   reply->max = max;
-  oc_buf_init(&reply->content.buf, max);
-  oc_buf_init(&reply->reasoning.buf, max);
-  oc_buf_init(&reply->refusal.buf, max);
+  oc_text_init(&reply->content, max);
+  oc_text_init(&reply->reasoning, max);
+  oc_text_init(&reply->refusal, max);
   oc_buf_init(&reply->finish_reason, max);
   oc_buf_init(&reply->id, max);
   oc_buf_init(&reply->model, max);
@@ -59,9 +59,9 @@ void oc_reply_free(oc_reply *reply) {
   while(reply->call_count)
     call_free(&reply->calls[--reply->call_count]);
   oc_free(reply->calls);
-  oc_buf_free(&reply->content.buf);
-  oc_buf_free(&reply->reasoning.buf);
-  oc_buf_free(&reply->refusal.buf);
+  oc_text_free(&reply->content);
+  oc_text_free(&reply->reasoning);
+  oc_text_free(&reply->refusal);
   oc_buf_free(&reply->finish_reason);
   oc_buf_free(&reply->id);
   oc_buf_free(&reply->model);
@@ -202,13 +202,6 @@ static oc_code read_once(oc_json *reader, oc_buf *into) {
   return code;
 }
 
-/* Adds a string to a text. */
-static oc_code add_text(oc_text *text, oc_slice raw) {
-  if(!text->pending && !memchr(raw.text, '\\', raw.len))
-    return oc_buf_append(&text->buf, raw.text, raw.len);
-  return oc_json_unescape(raw, &text->buf, &text->pending);
-}
-
 /* The number behind the KEY just read; -1 when it is something else. */
 static oc_code read_number(oc_json *reader, double *number) {
   oc_json_token token = oc_json_next(reader);
@@ -300,7 +293,7 @@ static oc_call *add_call(oc_reply *reply, double index) {
 /* Whether the arguments are one complete JSON value already. */
 static int is_complete(const oc_call *call) {
   oc_json reader;
-  oc_json_init(&reader, call->arguments.data, call->arguments.len);
+  oc_json_init(&reader, call->arguments.buf.data, call->arguments.buf.len);
   oc_json_allow_bad_utf8(&reader);
   while(oc_json_next(&reader) > OC_JSON_END) {
   }
@@ -333,7 +326,7 @@ static int same_text(const oc_buf *buf, oc_slice raw) {
 static int opens_another(const oc_call *call, const struct fragment *fragment) {
   if(fragment->id.len && call->id.len)
     return 1;
-  if(!fragment->name.len || !call->arguments.len)
+  if(!fragment->name.len || !call->arguments.buf.len)
     return 0;
   if(!same_text(&call->name, fragment->name))
     return 1;
@@ -378,16 +371,14 @@ static oc_code apply_fragment(oc_reply *reply, oc_call *call,
   if(fragment->id.len && !call->id.len)
     code = oc_json_unescape(fragment->id, &call->id, NULL);
   /* names come whole, in pieces, or again with each fragment */
-  if(!code && fragment->name.len && !call->arguments.len
+  if(!code && fragment->name.len && !call->arguments.buf.len
      && !same_text(&call->name, fragment->name))
     code = oc_json_unescape(fragment->name, &call->name, NULL);
   if(!code && fragment->arguments.len) {
     if(fragment->arguments_plain)
-      code = oc_buf_append(&call->arguments, fragment->arguments.text,
-                           fragment->arguments.len);
+      code = oc_text_add_plain(&call->arguments, fragment->arguments);
     else {
-      code = oc_json_unescape(fragment->arguments, &call->arguments,
-                              &call->pending);
+      code = oc_text_add(&call->arguments, fragment->arguments);
       note_text(reply, OC_TARGET_ARGUMENTS, fragment->arguments);
       reply->like_call = (size_t)(call - reply->calls);
     }
@@ -547,7 +538,7 @@ static oc_code read_parts(oc_reply *reply, oc_json *reader) {
     oc_slice text = { NULL, 0 };
     int is_text = 1;
     if(token == OC_JSON_STRING) {
-      code = add_text(&reply->content, reader->value);
+      code = oc_text_add(&reply->content, reader->value);
       continue;
     }
     if(token != OC_JSON_OBJECT) {
@@ -571,7 +562,7 @@ static oc_code read_parts(oc_reply *reply, oc_json *reader) {
     if(!code)
       code = reader->error;
     if(!code && is_text && text.text)
-      code = add_text(&reply->content, text);
+      code = oc_text_add(&reply->content, text);
   }
   if(!code)
     reply->has_content = 1;
@@ -584,7 +575,7 @@ static oc_code read_content(oc_reply *reply, oc_json *reader) {
     reply->has_content = 1;
     if(reader->value.len)
       note_text(reply, OC_TARGET_CONTENT, reader->value);
-    return add_text(&reply->content, reader->value);
+    return oc_text_add(&reply->content, reader->value);
   }
   if(token == OC_JSON_ARRAY) {
     note_effect(reply);
@@ -607,7 +598,7 @@ static oc_code read_reasoning(oc_reply *reply, oc_json *reader) {
   if(!code && reply->reasoning_key.len == key.len
      && !memcmp(reply->reasoning_key.data, key.text, key.len)) {
     note_text(reply, OC_TARGET_REASONING, raw);
-    code = add_text(&reply->reasoning, raw);
+    code = oc_text_add(&reply->reasoning, raw);
   }
   return code;
 }
@@ -635,7 +626,7 @@ static oc_code read_delta(oc_reply *reply, oc_slice raw, int is_whole) {
       code = read_string(&reader, &text, &found);
       if(!code && found && text.len) {
         note_effect(reply);
-        code = add_text(&reply->refusal, text);
+        code = oc_text_add(&reply->refusal, text);
       }
     }
     else if(oc_json_is(&reader, "role"))
@@ -847,17 +838,13 @@ static const char *string_end(const char *at, const char *end) {
 }
 
 static oc_code add_like(oc_reply *reply, oc_slice raw) {
-  oc_call *call;
   switch(reply->like_target) {
   case OC_TARGET_CONTENT:
-    return add_text(&reply->content, raw);
+    return oc_text_add(&reply->content, raw);
   case OC_TARGET_REASONING:
-    return add_text(&reply->reasoning, raw);
+    return oc_text_add(&reply->reasoning, raw);
   default:
-    call = &reply->calls[reply->like_call];
-    if(!call->pending && !memchr(raw.text, '\\', raw.len))
-      return oc_buf_append(&call->arguments, raw.text, raw.len);
-    return oc_json_unescape(raw, &call->arguments, &call->pending);
+    return oc_text_add(&reply->calls[reply->like_call].arguments, raw);
   }
 }
 
@@ -957,15 +944,6 @@ static oc_code make_fields_valid(oc_fields *fields) {
   return code;
 }
 
-static oc_code complete_text(oc_buf *buf, unsigned *pending) {
-  oc_code code = OC_OK;
-  if(*pending) {
-    code = oc_buf_puts(buf, "\xEF\xBF\xBD");
-    *pending = 0;
-  }
-  return code ? code : make_valid(buf);
-}
-
 /* Whether an earlier call has the same id. */
 static int is_repeated(const oc_reply *reply, size_t at) {
   const oc_buf *id = &reply->calls[at].id;
@@ -980,12 +958,11 @@ static int is_repeated(const oc_reply *reply, size_t at) {
 
 static oc_code complete_call(oc_reply *reply, size_t at) {
   oc_call *call = &reply->calls[at];
-  unsigned none = 0;
-  oc_code code = complete_text(&call->arguments, &call->pending);
+  oc_code code = oc_text_finish(&call->arguments);
   if(!code)
-    code = complete_text(&call->name, &none);
+    code = make_valid(&call->name);
   if(!code)
-    code = complete_text(&call->id, &none);
+    code = make_valid(&call->id);
   if(!code)
     code = make_fields_valid(&call->extra);
   if(!code)
@@ -1002,19 +979,18 @@ static oc_code complete_call(oc_reply *reply, size_t at) {
 }
 
 oc_code oc_reply_finish(oc_reply *reply) {
-  unsigned none = 0;
   size_t i;
-  oc_code code = complete_text(&reply->content.buf, &reply->content.pending);
+  oc_code code = oc_text_finish(&reply->content);
   if(!code)
-    code = complete_text(&reply->reasoning.buf, &reply->reasoning.pending);
+    code = oc_text_finish(&reply->reasoning);
   if(!code)
-    code = complete_text(&reply->refusal.buf, &reply->refusal.pending);
+    code = oc_text_finish(&reply->refusal);
   if(!code)
-    code = complete_text(&reply->finish_reason, &none);
+    code = make_valid(&reply->finish_reason);
   if(!code)
-    code = complete_text(&reply->model, &none);
+    code = make_valid(&reply->model);
   if(!code)
-    code = complete_text(&reply->id, &none);
+    code = make_valid(&reply->id);
   if(!code)
     code = make_valid(&reply->usage_raw);
   if(!code)
@@ -1056,7 +1032,7 @@ static oc_code write_call(oc_buf *out, const oc_call *call) {
   if(!code && call->has_function) {
     code = write_field(out, ",\"function\":{\"name\":", &call->name);
     if(!code)
-      code = write_field(out, ",\"arguments\":", &call->arguments);
+      code = write_field(out, ",\"arguments\":", &call->arguments.buf);
     if(!code)
       code = write_extra(out, &call->function_extra);
     if(!code)
@@ -1064,6 +1040,16 @@ static oc_code write_call(oc_buf *out, const oc_call *call) {
   }
   if(!code)
     code = write_extra(out, &call->extra);
+  if(!code)
+    code = oc_buf_putc(out, '}');
+  return code;
+}
+
+static oc_code write_text(oc_buf *out, const oc_reply *reply) {
+  oc_code code = oc_buf_puts(out, "{\"role\":\"assistant\",\"content\":");
+  if(!code)
+    code = oc_json_write_string(out, reply->content.buf.data,
+                                reply->content.buf.len);
   if(!code)
     code = oc_buf_putc(out, '}');
   return code;
@@ -1107,13 +1093,16 @@ static oc_code write_message(oc_buf *out, const oc_reply *reply,
   return code;
 }
 
-oc_code oc_reply_message(const oc_reply *reply, oc_message **out) {
+oc_code oc_reply_message(const oc_reply *reply, int is_partial,
+                         oc_message **out) {
+  int has_calls = reply->call_count && !is_partial;
   oc_buf buf;
   oc_code code;
   oc_buf_init(&buf, (size_t)-1 / 2);
-  code = write_message(&buf, reply, reply->call_count > 0);
+  code = is_partial ? write_text(&buf, reply)
+                    : write_message(&buf, reply, has_calls);
   if(!code)
-    code = oc_message_own(out, buf.data, buf.len, reply->call_count > 0);
+    code = oc_message_own(out, buf.data, buf.len, has_calls);
   oc_buf_free(&buf);
   return code;
 }

@@ -15,6 +15,7 @@
 #include "oc_error.h"
 #include "oc_json.h"
 #include "oc_message.h"
+#include "oc_text.h"
 
 /* Most unknown fields that one message or call may have. */
 #define OC_MAX_FIELDS 256
@@ -34,12 +35,11 @@ typedef struct oc_fields {
 typedef struct oc_call {
   oc_buf id;              /* never empty once the reply is finished */
   oc_buf name;
-  oc_buf arguments;       /* JSON text as the model wrote it */
+  oc_text arguments;      /* JSON text as the model wrote it */
   oc_fields extra;        /* unknown fields of the call */
   oc_fields function_extra;   /* the same of its "function" object */
   double index;           /* the server's index; -1: it named none */
   int has_function;       /* 0: another kind of call, all of it in extra */
-  unsigned pending;       /* half a surrogate pair at the end of arguments */
 } oc_call;
 
 /* Token counts and cost in US dollars; below 0: the server did not say. */
@@ -51,12 +51,6 @@ typedef struct oc_usage {
   double reasoning_tokens;
   double cost;
 } oc_usage;
-
-/* A text that grows with the stream. */
-typedef struct oc_text {
-  oc_buf buf;
-  unsigned pending;       /* half a surrogate pair at the end */
-} oc_text;
 
 /* What a chunk that looks like the one before it adds to. */
 typedef enum oc_target {
@@ -120,8 +114,12 @@ oc_code oc_reply_finish(oc_reply *reply);
 /* Whether any text, reasoning or call has arrived. */
 int oc_reply_has_output(const oc_reply *reply);
 
-/* The assistant message to keep; caller owns the one reference. */
-oc_code oc_reply_message(const oc_reply *reply, oc_message **out);
+/*
+ * The assistant message to keep; caller owns the one reference. With
+ * `is_partial` only its text: calls that were cut short cannot be answered.
+ */
+oc_code oc_reply_message(const oc_reply *reply, int is_partial,
+                         oc_message **out);
 /* The reply as one chat.completion object, appended to `out`. */
 oc_code oc_reply_raw(const oc_reply *reply, oc_buf *out);
 

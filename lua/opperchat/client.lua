@@ -1,6 +1,7 @@
 ---The client: connections, credentials, timeouts and limits, shared by any
 ---number of conversations.
 local core = require "opperchat.core"
+local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local options = require "opperchat.options"
 
@@ -110,6 +111,8 @@ function client.new(given)
   state.opper = { name = given.name, tags = given.tags, guard = given.guard }
   state.on_request = given.on_request
   state.last_id = 0
+  state.pending = 0
+  driver.add(self)
   return self
 end
 
@@ -166,16 +169,55 @@ local methods = core.methods("client")
 ---Ends every request of this client (each with an error of kind `cancelled`),
 ---closes its connections and forgets the key. May be called again.
 function methods:close()
-  core.open(self, "client")
+  local state = core.open(self, "client")
+  if core.client_is_closed(self) then
+    return
+  end
+  if state.on_close then
+    -- a host's loop lets go of the descriptor while it is still one
+    state.on_close()
+  end
   core.client_close(self)
-  core.drain(self)
+  driver.tell(self)
 end
 
----How many requests are under way.
+---How many requests have not been told their ending.
 ---@return integer
 function methods:active()
-  core.open(self, "client")
-  return core.client_active(self)
+  return core.open(self, "client").pending
+end
+
+---Moves this client forward and calls the handlers of its requests. Returns at
+---once unless told to wait.
+---@param given? number|{seconds?: number, budget?: number} seconds it may wait for
+---news; `budget`: seconds it may go on calling handlers, the rest waits for the
+---next call
+---@return integer active how many requests are under way
+function methods:poll(given)
+  client.check(self)
+  return driver.poll_client(self, given)
+end
+
+---A descriptor that is readable when `poll` has work to do: one for all
+---connections, the same as long as the client lives.
+---@return integer? descriptor nil: this system has none, call `poll` now and then
+function methods:pollfd()
+  client.check(self)
+  return core.pollfd(self)
+end
+
+---What to watch the descriptor for, as cqueues asks for it.
+---@return "r"
+function methods:events()
+  client.check(self)
+  return "r"
+end
+
+---Seconds until `poll` has to be called in any case.
+---@return number? seconds nil: not before the descriptor is readable
+function methods:timeout()
+  client.check(self)
+  return driver.timeout(self)
 end
 
 return client

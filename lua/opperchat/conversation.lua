@@ -261,21 +261,45 @@ local function encode_prompt(prompt)
   return { text }
 end
 
--- The JSON fields of the request body.
-local function encode_fields(state, given)
+-- Asks for usage at the end of a stream, unless told otherwise.
+local function add_stream(fields, state, given)
+  fields.stream = true
+  local include_usage = given and given.include_usage
+  if include_usage == nil then
+    include_usage = state.options.include_usage
+  end
+  if include_usage ~= false and fields.stream_options == nil then
+    fields.stream_options = { include_usage = true }
+  end
+end
+
+-- The JSON fields of the request body. The two that a conversation needs most
+-- often are kept.
+local function encode_fields(state, given, is_stream)
+  local is_plain = given == nil or next(given) == nil
+  local cached = is_plain and (is_stream and state.stream_fields or not is_stream and state.fields)
+  if cached then
+    return cached
+  end
+  local fields = options.body(state.options, given)
+  if is_stream then
+    add_stream(fields, state, given)
+  end
+  local text, problem = options.encode(fields)
+  if not text then
+    misuse("send: " .. problem)
+  end
+  if is_plain and is_stream then
+    state.stream_fields = text
+  end
+  return text
+end
+
+local function check_given(given, what)
   local valid, problem = options.check(options.send, given)
   if not valid then
-    misuse("send: " .. problem)
+    misuse(what .. ": " .. problem)
   end
-  if given == nil or next(given) == nil then
-    return state.fields
-  end
-  local fields
-  fields, problem = options.encode(options.body(state.options, given))
-  if not fields then
-    misuse("send: " .. problem)
-  end
-  return fields
 end
 
 local function refuse(code, text, detail)
@@ -292,7 +316,9 @@ end
 ---@return string json
 function methods:preview(prompt, given)
   local state = open(self)
-  local fields, prompts = encode_fields(state, given), encode_prompt(prompt)
+  check_given(given, "preview")
+  local is_stream = given and (given.stream or given.on_delta ~= nil) or false
+  local fields, prompts = encode_fields(state, given, is_stream), encode_prompt(prompt)
   local text, code, problem, detail = core.body(self, fields, prompts)
   if not text then
     refuse(code, problem, detail)
@@ -337,7 +363,7 @@ local function setup_of(state, own_client, client_state)
 end
 
 -- Makes a request and sends it.
-local function start(self, prompt, given)
+local function start(self, prompt, given, is_stream)
   local state = open(self)
   local own_client = state.options.client or client.default()
   local client_state = client.check(own_client)
@@ -345,7 +371,7 @@ local function start(self, prompt, given)
     misuse("conversation is busy: a request is in flight "
       .. "(wait for it, cancel it, or send on a fork)")
   end
-  local fields = encode_fields(state, given)
+  local fields = encode_fields(state, given, is_stream)
   if prompt == nil and #self == 0 then
     misuse("send: nothing to send: give a prompt or append a message")
   end
@@ -356,8 +382,12 @@ local function start(self, prompt, given)
 
   local id = client_state.last_id % 2 ^ 30 + 1
   client_state.last_id = id
-  local sent, code, problem, detail =
-    core.request(setup, own_client, self, fields, encode_prompt(prompt), false, id)
+  local keep_partial = given and given.keep_partial
+  if keep_partial == nil then
+    keep_partial = state.options.keep_partial
+  end
+  local sent, code, problem, detail = core.request(setup, own_client, self, fields,
+    encode_prompt(prompt), is_stream, id, keep_partial)
   if not sent then
     refuse(code, problem, detail)
   end
@@ -366,9 +396,8 @@ local function start(self, prompt, given)
       conversation = self, url = client_state.base_url .. "/chat/completions",
     }
   end
-  core.state(sent).on_end = request.finish
-  client_state.requests[id] = sent
-  core.request_start(sent)
+  state.in_flight = sent
+  request.start(sent, id, given)
   return sent
 end
 
@@ -380,20 +409,55 @@ end
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err
 function methods:send(prompt, given)
-  local sent, err = start(self, prompt, given)
+  check_given(given, "send")
+  local is_stream = given and (given.stream or given.on_delta ~= nil or given.on_event ~= nil)
+  local sent, err = start(self, prompt, given, is_stream or false)
   if not sent then
     return nil, err
   end
   return sent:wait()
 end
 
----Drops the messages. A request in flight goes on, but its answer is not
----kept. May be called again.
-function methods:close()
-  if core.kind(self) ~= "conversation" then
-    open(self)
+---The same without waiting. The answer comes as a stream: `on_delta(text,
+---request)` gets its text piece by piece, `on_event(event, request)` reasoning
+---and tool calls as well, `on_done(reply, err)` the ending, once. They are
+---called from `poll`, never from here.
+---@param prompt? any
+---@param given? opperchat.SendOptions
+---@return opperchat.Request? request
+---@return opperchat.Error? err
+function methods:start(prompt, given)
+  check_given(given, "start")
+  return start(self, prompt, given, not (given and given.stream == false))
+end
+
+---Sends the list and returns what to loop over:
+---`for text in chat:stream("Hi") do io.write(text) end`. What goes wrong is
+---raised, as an error of the usual kind, by this or by the loop.
+---@param prompt? any
+---@param given? opperchat.SendOptions
+---@return opperchat.Request
+function methods:stream(prompt, given)
+  check_given(given, "stream")
+  local sent, err = start(self, prompt, given, not (given and given.stream == false))
+  if not sent then
+    error(err, 0)
   end
-  core.conversation_close(self)
+  return sent
+end
+
+---Drops the messages and cancels a request in flight. May be called again.
+function methods:close()
+  local kind, is_open = core.kind(self)
+  if kind ~= "conversation" then
+    open(self)
+  elseif is_open then
+    local in_flight = core.state(self).in_flight
+    core.conversation_close(self)
+    if in_flight and core.kind(in_flight) then
+      in_flight:cancel()
+    end
+  end
 end
 
 return conversation

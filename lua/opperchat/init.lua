@@ -9,11 +9,18 @@ client.version = "0.1.0"
 
 local conversation = require "opperchat.conversation"
 local core = require "opperchat.core"
+local driver = require "opperchat.driver"
 local json = require "opperchat.json"
 
 local opperchat = {
   ---The version of this module.
   version = client.version,
+  ---Moves every client forward: once a frame.
+  poll = driver.poll,
+  ---Runs a function in a coroutine in which waiting does not block.
+  go = driver.go,
+  ---Waits for some time, inside `go` without blocking.
+  sleep = driver.sleep,
   ---JSON's null, where a table needs one.
   null = json.null,
   ---Marks a table as a list, so that it is written as `[]` when it is empty.

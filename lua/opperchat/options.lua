@@ -411,6 +411,20 @@ local HEADERS = {
   guard = "table of guards",
 }
 
+-- How an answer is received: options of a conversation and of one send.
+local RECEIVING = {
+  include_usage = "boolean",
+  keep_partial = "boolean",
+}
+
+-- What belongs to one send alone.
+local HANDLERS = {
+  stream = "boolean",
+  on_delta = "function",
+  on_event = "function",
+  on_done = "function",
+}
+
 local function join(...)
   local result = {}
   for _, part in ipairs { ... } do
@@ -450,7 +464,7 @@ options.client = {
 options.conversation = {
   place = "opperchat.conversation{...}",
   body = true,
-  known = join(HEADERS, BODY, {
+  known = join(HEADERS, BODY, RECEIVING, {
     client = "client",
     system = "string or table",
     messages = "list of tables",
@@ -463,7 +477,7 @@ options.conversation = {
 options.send = {
   place = "send(prompt, {...})",
   body = true,
-  known = join(BODY),
+  known = join(BODY, RECEIVING, HANDLERS),
 }
 
 local SETS = { options.client, options.conversation, options.send }

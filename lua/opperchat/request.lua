@@ -1,5 +1,6 @@
 ---One request in flight.
 local core = require "opperchat.core"
+local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
 
@@ -34,9 +35,20 @@ local function add_usage(conversation, usage)
   end
 end
 
----Runs once, when the request has been settled.
----@param self opperchat.Request
-function request.finish(self)
+-- Calls all of a list; what the first failing one raises is raised at the end.
+local function call_all(list, ...)
+  local first
+  for _, fn in ipairs(list) do
+    local ok, err = pcall(fn, ...)
+    first = first or not ok and { err } or nil
+  end
+  if first then
+    error(first[1], 0)
+  end
+end
+
+-- The core calls this once, when the turn has been committed or given up.
+local function finish(self)
   local state = core.state(self)
   local result = state.result
   if state.failed then
@@ -51,32 +63,178 @@ function request.finish(self)
   if told and (told.usage or not state.failed) then
     add_usage(state.conversation, told.usage)
   end
+  state.is_finished = true
+  core.state(state.conversation).in_flight = nil
+  local client_state = core.state(state.client)
+  client_state.pending = client_state.pending - 1
+
+  local waiting, on_done = state.waiting, state.on_done
+  state.waiting, state.on_done, state.on_delta, state.on_event = nil, nil, nil, nil
+  if not waiting and not on_done then
+    return
+  end
+  local list = waiting or {}
+  if on_done then
+    table.insert(list, 1, function()
+      if state.failed then
+        on_done(nil, result)
+      else
+        on_done(result)
+      end
+    end)
+  end
+  call_all(list)
 end
+
+---Sends a request that the core has made.
+---@param self opperchat.Request
+---@param id integer its number in the client
+---@param given? table options with `on_delta`, `on_event` and `on_done`
+function request.start(self, id, given)
+  local state = core.state(self)
+  state.on_end = finish
+  if given then
+    state.on_delta, state.on_event, state.on_done = given.on_delta, given.on_event, given.on_done
+  end
+  local client_state = core.state(state.client)
+  client_state.requests[id] = self
+  client_state.pending = client_state.pending + 1
+  core.request_start(self)
+  driver.notify(state.client)
+end
+
+-- ---------------------------------------------------------------------------
+-- Methods
+-- ---------------------------------------------------------------------------
 
 ---@class opperchat.Request
 local methods = core.methods("request")
 
----Waits for the end of the request.
+local function open(self)
+  return core.open(self, "request")
+end
+
+-- Lets the client move, and tells what there is to tell: of everybody, or
+-- within a handler, where others have to wait, of this request alone.
+local function move(self, state, seconds)
+  if core.state(state.client).is_draining then
+    core.step(state.client, seconds, true)
+    core.deliver(self)
+  else
+    driver.move(state.client, seconds)
+  end
+end
+
+-- Suspends the running task until the request has ended, or the deadline.
+local function suspend(state, deadline)
+  driver.suspend(deadline, function(resume)
+    state.waiting = state.waiting or {}
+    table.insert(state.waiting, resume)
+  end)
+end
+
+---Waits for the end of the request: blocking, or inside `go` yielding.
 ---@param seconds? number at most; nil: as long as it takes
 ---@return opperchat.Reply? reply
----@return opperchat.Error|nil err nil with a nil reply: the time was up
+---@return opperchat.Error? err nil together with a nil reply: the time was up, and the
+---request goes on
 function methods:wait(seconds)
-  local state = core.open(self, "request")
+  local state = open(self)
+  if seconds ~= nil and type(seconds) ~= "number" then
+    errors.misuse("wait: seconds expected, got " .. type(seconds))
+  end
   local deadline = seconds and core.now() + seconds
-  while not core.settle(self) do
+  local is_task = driver.current()
+  while not state.is_finished do
     local left = deadline and deadline - core.now()
     if left and left <= 0 then
       return nil
+    elseif is_task then
+      suspend(state, deadline)
+    else
+      move(self, state, left)
     end
-    core.step(state.client, left)
-    core.drain(state.client)
   end
-  -- another one's drain has told it, or nobody yet
-  core.drain(state.client)
   if state.failed then
     return nil, state.result
   end
   return state.result
 end
+
+---Ends the request now. Nothing more is delivered of it but its ending, an
+---error of kind `cancelled`; the list stays as it was. Does nothing once the
+---request has ended.
+function methods:cancel()
+  local state = open(self)
+  if core.has_ended(self) then
+    return
+  end
+  core.request_cancel(self)
+  driver.tell(state.client)
+end
+
+---@return "sending"|"receiving"|"done"|"failed"|"cancelled"
+function methods:state()
+  local state = open(self)
+  local name = core.request_state(self)
+  if name == "failed" and state.failed and state.result.kind == "cancelled" then
+    return "cancelled"
+  end
+  return name
+end
+
+---The text that has arrived so far.
+---@return string
+function methods:content()
+  open(self)
+  return core.content(self)
+end
+
+-- Suspends the running task until there is text, or the request has ended.
+local function suspend_for_text(state)
+  if not state.wakes_on_text then
+    state.wakes_on_text = true
+    local on_delta = state.on_delta
+    state.on_delta = function(...)
+      local resume = state.resume_on_text
+      state.resume_on_text = nil
+      if on_delta then
+        on_delta(...)
+      end
+      if resume then
+        resume()
+      end
+    end
+  end
+  driver.suspend(nil, function(resume)
+    state.resume_on_text = resume
+    state.waiting = state.waiting or {}
+    table.insert(state.waiting, resume)
+  end)
+end
+
+---The next piece of text: what `for text in request do` calls. Waits for it.
+---A request that fails raises its error here, so that no loop takes half an
+---answer for a whole one.
+---@return string? text nil at the end of the answer
+local function next_text(self)
+  local state = open(self)
+  local text = core.take(self)
+  while not text and not state.is_finished do
+    if driver.current() then
+      suspend_for_text(state)
+    else
+      move(self, state)
+    end
+    text = core.take(self)
+  end
+  if not text and state.failed and not state.is_raised then
+    state.is_raised = true
+    error(state.result, 0)
+  end
+  return text
+end
+
+core.set_call("request", next_text)
 
 return request

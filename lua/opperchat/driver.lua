@@ -1,0 +1,392 @@
+---Drivers: what moves requests forward. A blocking wait, `poll` once a frame,
+---coroutines started by `go`, or a host's event loop (see opperchat.loop).
+---
+---Nothing here runs by itself: whoever drives a client calls `poll`, and all
+---handlers and coroutines run from there.
+local core = require "opperchat.core"
+local errors = require "opperchat.errors"
+
+local driver = {}
+
+-- Every client, so that opperchat.poll() can drive those that were made by
+-- somebody else; the ones with requests in flight are kept alive.
+local clients = setmetatable({}, { __mode = "k" })
+local active = {}
+
+-- Called with each client, those that exist and those made later.
+local watchers = {}
+
+-- ---------------------------------------------------------------------------
+-- Clients
+-- ---------------------------------------------------------------------------
+
+---To be called once with each new client.
+---@param client opperchat.Client
+function driver.add(client)
+  clients[client] = true
+  for watch in pairs(watchers) do
+    watch(client)
+  end
+end
+
+---Calls `watch` with every open client there is and will be.
+---@param watch fun(client: opperchat.Client)
+---@return fun() stop
+function driver.watch(watch)
+  watchers[watch] = true
+  local list = {}
+  for client in pairs(clients) do
+    list[#list + 1] = client
+  end
+  for _, client in ipairs(list) do
+    if not core.client_is_closed(client) then
+      watch(client)
+    end
+  end
+  return function()
+    watchers[watch] = nil
+  end
+end
+
+---Something was started, cancelled or closed outside of `poll`: a host's loop
+---may have to wake up sooner than it planned.
+---@param client opperchat.Client
+function driver.notify(client)
+  local state = core.state(client)
+  active[client] = state.pending > 0 or nil
+  if state.wake then
+    state.wake()
+  end
+end
+
+---Tells the endings that a cancel or a close has just made, unless a handler
+---is running: then they are told when it returns.
+---@param client opperchat.Client
+function driver.tell(client)
+  if not core.state(client).is_draining then
+    core.drain(client)
+  end
+  driver.notify(client)
+end
+
+-- ---------------------------------------------------------------------------
+-- Coroutines
+-- ---------------------------------------------------------------------------
+
+---@class opperchat.Task
+---@field state "running"|"done"|"failed"
+local Task = {}
+Task.__index = Task
+Task.__name = "opperchat.Task"
+
+local tasks = setmetatable({}, { __mode = "k" })
+
+-- Coroutines waiting for a time: {at = seconds of core.now(), resume = function}.
+local timers = {}
+
+---The task that is running, nil outside of `go`.
+---@return opperchat.Task?
+function driver.current()
+  local thread = coroutine.running()
+  return thread and tasks[thread]
+end
+
+local function finish(task, worked, ...)
+  local waiting = task.waiting
+  task.waiting = nil
+  if worked then
+    task.state = "done"
+    task.results = { n = select("#", ...), ... }
+  else
+    task.state = "failed"
+    task.results = { n = 1, (...) }
+  end
+  local first
+  for _, resume in ipairs(waiting or {}) do
+    local ok, err = pcall(resume)
+    first = first or not ok and { err } or nil
+  end
+  if first then
+    error(first[1], 0)
+  elseif not worked and not waiting then
+    -- nobody is waiting for it: whoever drives hears of it
+    error(task.results[1], 0)
+  end
+end
+
+local function traceback(thread, err)
+  if type(err) == "string" and debug and debug.traceback then
+    return debug.traceback(thread, err)
+  end
+  return err
+end
+
+local function step(task, ...)
+  local results = { n = 0 }
+  local function keep(...)
+    results = { n = select("#", ...), ... }
+  end
+  keep(coroutine.resume(task.thread, ...))
+  if not results[1] then
+    finish(task, false, traceback(task.thread, results[2]))
+  elseif coroutine.status(task.thread) == "dead" then
+    finish(task, true, (table.unpack or unpack)(results, 2, results.n))
+  end
+end
+
+---Runs a function in a coroutine in which `send`, `run`, `wait` and `sleep`
+---wait without blocking: they let go of the host until `poll`, or its loop,
+---brings the answer.
+---
+---It runs at once, up to the first wait. What it raises comes out of `go`, or
+---later out of `poll`, unless a task waits for it.
+---
+---A wait cannot cross a C function (a comparison given to `table.sort`, a
+---handler such as `on_delta`), and on Lua 5.1 no `pcall`.
+---@param fn function
+---@param ... any its arguments
+---@return opperchat.Task
+function driver.go(fn, ...)
+  if type(fn) ~= "function" then
+    errors.misuse("go: function expected, got " .. type(fn))
+  end
+  local task = setmetatable({ state = "running", thread = coroutine.create(fn) }, Task)
+  tasks[task.thread] = task
+  step(task, ...)
+  return task
+end
+
+---Suspends the running task until `resume` is called, or a time has come.
+---@param deadline? number seconds of core.now()
+---@param register fun(resume: fun()) keeps `resume` for whoever will call it
+---@return boolean in_time false: the deadline came first
+function driver.suspend(deadline, register)
+  local task = driver.current()
+  local is_waiting = true
+  local timer
+  local function wake(in_time)
+    if is_waiting then
+      is_waiting = false
+      if timer then
+        timer.resume = nil
+      end
+      step(task, in_time)
+    end
+  end
+  if deadline then
+    timer = { at = deadline, resume = function() wake(false) end }
+    timers[#timers + 1] = timer
+    for client in pairs(active) do
+      local state = core.state(client)
+      if state.wake then
+        state.wake()
+      end
+    end
+  end
+  register(function() wake(true) end)
+  return coroutine.yield()
+end
+
+-- Tasks that wait for a time.
+local function count_sleepers()
+  local count = 0
+  for _, timer in ipairs(timers) do
+    count = count + (timer.resume and 1 or 0)
+  end
+  return count
+end
+
+-- Resumes the tasks whose time has come; keeps what they raise for the end.
+local function run_timers()
+  if #timers == 0 then
+    return
+  end
+  local now, due, left = core.now(), {}, {}
+  for _, timer in ipairs(timers) do
+    if timer.resume then
+      local list = timer.at <= now and due or left
+      list[#list + 1] = timer
+    end
+  end
+  timers = left
+  local first
+  for _, timer in ipairs(due) do
+    -- an earlier one may have ended the wait of a later one
+    if timer.resume then
+      local ok, err = pcall(timer.resume)
+      first = first or not ok and { err } or nil
+    end
+  end
+  if first then
+    error(first[1], 0)
+  end
+end
+
+-- Seconds until a task's time has come.
+local function timer_due()
+  local first
+  for _, timer in ipairs(timers) do
+    if timer.resume and (not first or timer.at < first) then
+      first = timer.at
+    end
+  end
+  return first and math.max(0, first - core.now())
+end
+
+---Waits until the task has ended.
+---@param seconds? number at most
+---@return any ... what its function returned; nothing when the time was up
+function Task:wait(seconds)
+  local deadline = seconds and core.now() + seconds
+  while self.state == "running" do
+    if deadline and core.now() >= deadline then
+      return
+    end
+    if driver.current() then
+      driver.suspend(deadline, function(resume)
+        self.waiting = self.waiting or {}
+        table.insert(self.waiting, resume)
+      end)
+    else
+      self.waiting = self.waiting or {}
+      driver.poll { seconds = deadline and deadline - core.now() or 3600 }
+    end
+  end
+  if self.state == "failed" then
+    error(self.results[1], 0)
+  end
+  return (table.unpack or unpack)(self.results, 1, self.results.n)
+end
+
+---Waits for some time: inside `go` without blocking anything else.
+---@param seconds number
+function driver.sleep(seconds)
+  if type(seconds) ~= "number" then
+    errors.misuse("sleep: seconds expected, got " .. type(seconds))
+  end
+  local deadline = core.now() + seconds
+  if driver.current() then
+    driver.suspend(deadline, function() end)
+    return
+  end
+  repeat
+    driver.poll { seconds = deadline - core.now() }
+  until core.now() >= deadline
+end
+
+-- ---------------------------------------------------------------------------
+-- Polling
+-- ---------------------------------------------------------------------------
+
+-- `seconds` or {seconds =, budget =} of poll.
+local function poll_options(given, what)
+  if given == nil or type(given) == "number" then
+    return given or 0
+  elseif type(given) ~= "table" then
+    errors.misuse("%s: seconds or a table of options expected, got %s", what, type(given))
+  end
+  for name, value in pairs(given) do
+    if name ~= "seconds" and name ~= "budget" then
+      errors.misuse("%s: unknown option '%s' (seconds, budget)", what, tostring(name))
+    elseif type(value) ~= "number" then
+      errors.misuse("%s: option '%s': number expected, got %s", what, name, type(value))
+    end
+  end
+  return given.seconds or 0, given.budget
+end
+
+-- Moves one client forward, then calls handlers.
+local function poll_one(client, seconds, budget)
+  core.step(client, seconds)
+  core.drain(client, budget)
+  active[client] = core.state(client).pending > 0 or nil
+end
+
+---Moves one client forward, for a wait outside of any handler.
+---@param client opperchat.Client
+---@param seconds? number how long it may wait; nil: until something happens
+function driver.move(client, seconds)
+  if #timers == 0 then
+    core.step(client, seconds)
+    core.drain(client)
+    return
+  end
+  local due = timer_due()
+  core.step(client, due and seconds and math.min(due, seconds) or due or seconds)
+  core.drain(client)
+  run_timers()
+end
+
+local function check_not_draining(client, what)
+  if core.state(client).is_draining then
+    errors.misuse(what .. ": not within a handler")
+  end
+end
+
+---Moves one client forward and calls the handlers of its requests.
+---@param client opperchat.Client
+---@param given? number|{seconds?: number, budget?: number}
+---@return integer active how many requests are under way
+function driver.poll_client(client, given)
+  local seconds, budget = poll_options(given, "poll")
+  check_not_draining(client, "poll")
+  local due = timer_due()
+  poll_one(client, due and math.min(due, seconds) or seconds, budget)
+  run_timers()
+  return core.state(client).pending
+end
+
+---Moves every client forward and calls the handlers of their requests:
+---once a frame. Returns at once unless told to wait.
+---
+---`seconds` is how long it may wait for news; `budget` how long it may go on
+---calling handlers: what it does not come to waits for the next call.
+---@param given? number|{seconds?: number, budget?: number}
+---@return integer active how many requests are under way and tasks asleep
+function driver.poll(given)
+  local seconds, budget = poll_options(given, "poll")
+  local until_time = budget and core.now() + budget
+  local list = {}
+  for client in pairs(active) do
+    check_not_draining(client, "poll")
+    list[#list + 1] = client
+  end
+  local due = timer_due()
+  local wait = due and math.min(due, seconds) or seconds
+  if wait > 0 and #list > 1 then
+    -- one descriptor can be waited for, not several: take turns
+    local deadline = core.now() + wait
+    repeat
+      local is_due = false
+      for _, client in ipairs(list) do
+        core.step(client, 0.001)
+        is_due = is_due or core.timeout(client) == 0
+      end
+    until is_due or core.now() >= deadline
+    wait = 0
+  elseif wait > 0 and #list == 0 then
+    core.sleep(wait)
+  end
+  local count, first = 0, nil
+  for _, client in ipairs(list) do
+    local left = until_time and math.max(until_time - core.now(), 1e-6)
+    local ok, err = pcall(poll_one, client, wait, left)
+    first = first or not ok and { err } or nil
+    count = count + core.state(client).pending
+  end
+  run_timers()
+  if first then
+    error(first[1], 0)
+  end
+  return count + count_sleepers()
+end
+
+---Seconds until a client has to be polled even without news of its sockets.
+---@param client opperchat.Client
+---@return number?
+function driver.timeout(client)
+  local own, tasks_due = core.timeout(client), timer_due()
+  return own and tasks_due and math.min(own, tasks_due) or own or tasks_due
+end
+
+return driver
