@@ -72,16 +72,25 @@ local function body_file(work)
   return temporary_file(material.body(material.messages(work.messages, work.size), work.prompt))
 end
 
--- Runs a contestant and returns the figure it prints under `key`.
-local function figure(words, key)
+-- Runs a contestant and returns the figures it prints, each with its name in
+-- front of it.
+local function figures(words)
   local pipe = assert(io.popen(pinned(CLIENT_CORE) .. command(words), "r"))
   local output = pipe:read("*a")
   pipe:close()
-  local value = ("\n" .. output):match("\n" .. key .. " (%S+)")
-  if not value then
+  local found = {}
+  for key, value in output:gmatch("(%S+) (%-?[%d.]+)\n") do
+    found[key] = tonumber(value)
+  end
+  if not next(found) then
     error(command(words) .. " failed: " .. output, 0)
   end
-  return tonumber(value)
+  return found
+end
+
+-- The one figure it prints under `key`.
+local function figure(words, key)
+  return figures(words)[key] or error(command(words) .. " prints no " .. key, 0)
 end
 
 --------------------------------------------------------------- the server
@@ -174,6 +183,76 @@ local cases = {
     end,
   },
   {
+    name = "burst",
+    title = "a stream of 500,000 chunks in bursts",
+    aim = 6,
+    rounds = 11,
+    contestants = function()
+      local path = "burst/500000/20"
+      return {
+        { "floor", floor("burst", url(path .. "/chat/completions")) },
+        { "opperchat", lua("burst.lua", url(path), 500000, 20) },
+      }
+    end,
+  },
+  {
+    name = "npm",
+    title = "the same, the official npm client's CPU beside ours",
+    -- Of one run each: the npm client takes seconds.
+    aim = 20,
+    at_least = true,
+    unit = "x",
+    rounds = 3,
+    run = function()
+      local path = "burst/500000/20"
+      local peer = io.open(here .. "/../spec/peer/node_modules/openai/package.json")
+      if not peer then
+        return nil, "spec/peer/install.sh installs it"
+      end
+      peer:close()
+      return figure({ "node", here .. "/peer.mjs", url(path) }, "cpu")
+        / figure(lua("burst.lua", url(path), 500000, 20), "cpu")
+    end,
+  },
+  {
+    name = "garbage",
+    title = "Lua garbage of a stream beyond the text handed over",
+    aim = 0.05,
+    unit = "bytes per byte",
+    rounds = 1,
+    run = function()
+      return figure(lua("burst.lua", url("burst/100000/20"), 100000, 20), "garbage")
+    end,
+  },
+  {
+    name = "paced",
+    title = "1,000 streams at once, 100 chunks each, 20 a second",
+    aim = 1.0,
+    rounds = 5,
+    contestants = function()
+      local path = "paced/100/50000"
+      return {
+        { "floor", floor("paced", 1000, url(path .. "/chat/completions")) },
+        { "opperchat", lua("paced.lua", url(path), 1000) },
+      }
+    end,
+  },
+  {
+    name = "frames",
+    title = "64 streams of 100 chunks a second, a poll at 60 Hz",
+    unit = "ms",
+    rounds = 1,
+    rows = {
+      { "median", "CPU of a poll, median" },
+      { "p99", "  99th percentile" },
+      { "worst", "  worst" },
+      { "idle", "  with nothing to do" },
+    },
+    run = function()
+      return figures(lua("frames.lua", url("paced/300/10000"), 64))
+    end,
+  },
+  {
     name = "message",
     title = "memory of a message beyond its JSON text",
     aim = 100,
@@ -257,19 +336,42 @@ local function verdict(met)
   return met and "yes" or "NO"
 end
 
-local ROW = "%-50s  %9s  %9s  %6s  %9s  %s"
+local ROW = "%-54s  %9s  %9s  %6s  %9s  %s"
+
+-- Figures that nobody has set an aim for.
+local function run_rows(case)
+  local found = case.run()
+  print(case.title)
+  for _, row in ipairs(case.rows) do
+    print(ROW:format("  " .. row[2], "", ("%.3f %s"):format(found[row[1]], case.unit), "", "", ""))
+  end
+  return true
+end
+
+-- One figure with a limit.
+local function run_figure(case, rounds)
+  local values = {}
+  for round = 1, rounds do
+    local value, missing = case.run()
+    if not value then
+      print(ROW:format(case.title, "", "-", "", "", "skipped: " .. missing))
+      return true
+    end
+    values[round] = value
+  end
+  local value = median(values)
+  local met = case.at_least and value >= case.aim or not case.at_least and value <= case.aim
+  print(ROW:format(case.title, "", ("%.4g"):format(value), "",
+    ("%s %g %s"):format(case.at_least and ">=" or "<=", case.aim,
+      case.unit == "bytes" and "B" or case.unit), verdict(met)))
+  return met
+end
 
 local function run_case(case, rounds)
-  if case.run then
-    local values = {}
-    for round = 1, rounds do
-      values[round] = case.run()
-    end
-    local value = median(values)
-    local met = value <= case.aim
-    print(ROW:format(case.title, "", ("%.1f"):format(value), "",
-      ("<= %g %s"):format(case.aim, case.unit == "bytes" and "B" or case.unit), verdict(met)))
-    return met
+  if case.rows then
+    return run_rows(case)
+  elseif case.run then
+    return run_figure(case, rounds)
   end
   local lines, busy = compare(case, rounds)
   local met = lines[2].ratio <= case.aim
