@@ -77,15 +77,30 @@ static int client_gc(lua_State *L) {
   return 0;
 }
 
+/* Where the host of a URL begins: behind "user:password@". */
+static const char *host_of(const char *url) {
+  const char *host = strstr(url, "://");
+  const char *at;
+  host = host ? host + 3 : url;
+  for(at = host; *at && *at != '/'; at++) {
+    if(*at == '@')
+      host = at + 1;
+  }
+  return host;
+}
+
 static int client_tostring(lua_State *L) {
   oc_client *client = test_client(L);
   if(!client || oc_client_is_closed(client))
     lua_pushliteral(L, "opperchat.client (closed)");
-  else
-    lua_pushfstring(L, "opperchat.client (%s, %s)",
-                    oc_client_base_url(client),
+  else {
+    const char *url = oc_client_base_url(client);
+    lua_pushlstring(L, url, (size_t)(strstr(url, "://") + 3 - url));
+    lua_pushfstring(L, "opperchat.client (%s%s, %s)", lua_tostring(L, -1),
+                    host_of(url),
                     oc_client_has_key(client) ? "key <redacted>"
                                               : "no key");
+  }
   return 1;
 }
 

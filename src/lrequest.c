@@ -1,5 +1,6 @@
 #include "lrequest.h"
 
+#include <float.h>
 #include <string.h>
 
 #include "lbuffer.h"
@@ -43,7 +44,8 @@ static void set_text_if(lua_State *L, const char *name, const oc_buf *text) {
 }
 
 static void set_number_if(lua_State *L, const char *name, double number) {
-  if(number >= 0) {
+  /* "1e999" is infinite */
+  if(number >= 0 && number <= DBL_MAX) {
     lua_pushnumber(L, (lua_Number)number);
     lua_setfield(L, -2, name);
   }

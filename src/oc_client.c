@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "oc_clock.h"
 #include "oc_exchange.h"
 #include "oc_poller.h"
+#include "oc_url.h"
 
 /* Idle easy handles kept for the next exchange. */
 #define MAX_SPARE 32
@@ -193,7 +195,35 @@ static int copy_key(oc_client *client, const oc_client_options *options) {
 }
 
 static int starts_with_https(const char *url) {
-  return url && !strncmp(url, "https", 5);
+  return url && !strncasecmp(url, "https", 5);
+}
+
+/*
+ * libcurl makes two sockets of its own here, to wake up
+ * curl_multi_poll(), and child processes of the host would inherit them.
+ * They get the lowest free descriptors; no other thread is likely to take
+ * these in between, and what it would have taken is not touched.
+ */
+static CURLM *init_multi(const oc_poller *poller) {
+  CURLM *multi;
+  int fds[2];
+  int i;
+
+  for(i = 0; i < 2; i++)
+    fds[i] = poller ? fcntl(oc_poller_fd(poller), F_DUPFD_CLOEXEC, 0) : -1;
+  for(i = 0; i < 2; i++) {
+    if(fds[i] >= 0)
+      close(fds[i]);
+  }
+  multi = curl_multi_init();
+  for(i = 0; i < 2; i++) {
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    if(fds[i] >= 0 && !getsockname(fds[i], (struct sockaddr *)&address, &size)
+       && address.ss_family == AF_UNIX)
+      fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+  }
+  return multi;
 }
 
 oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
@@ -203,6 +233,10 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   if(global_result) {
     oc_error_set(error, OC_E_CURL, "libcurl does not start: %s",
                  curl_easy_strerror(global_result));
+    return NULL;
+  }
+  if(!oc_url_is_valid(options->base_url)) {
+    oc_error_set(error, OC_E_RANGE, "option 'base_url': not a valid URL");
     return NULL;
   }
   client = oc_calloc(sizeof *client);
@@ -218,7 +252,7 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   client->has_tls = starts_with_https(options->base_url)
                     || starts_with_https(options->proxy);
   client->poller = oc_poller_new();
-  client->multi = curl_multi_init();
+  client->multi = init_multi(client->poller);
   if(!client->poller || !client->multi || !copy_key(client, options)
      || !copy_string(&client->base_url, options->base_url)
      || !copy_string(&client->proxy, options->proxy)

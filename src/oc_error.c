@@ -87,6 +87,28 @@ void oc_error_set_name(oc_error *error, const char *name, size_t len) {
   error->name[len] = '\0';
 }
 
+/* Shorter ones are no secrets but words: "ollama", "none". */
+#define SECRET_MIN 12
+/* So much of a secret at the end of a text is taken for its beginning. */
+#define SECRET_PART 4
+
+static void hide(char *text, const char *secret, size_t len) {
+  size_t left = strlen(text);
+  for(; left; text++, left--) {
+    size_t count = left < len ? left : len;
+    if((count == len || count >= SECRET_PART) && !memcmp(text, secret, count))
+      memset(text, '*', count);
+  }
+}
+
+void oc_error_hide(oc_error *error, const char *secret, size_t len) {
+  if(len < SECRET_MIN)
+    return;
+  hide(error->name, secret, len);
+  if(error->message)
+    hide(error->message, secret, len);
+}
+
 const char *oc_error_message(const oc_error *error) {
   return error->message ? error->message : codes[error->code].message;
 }

@@ -42,6 +42,7 @@ struct oc_exchange {
   /* the response */
   enum mode mode;
   int status;
+  int has_head;                 /* the headers came to their end */
   size_t received;
   oc_buf head;                  /* header lines of the last response */
   oc_buf whole;                 /* a whole response, or an error's body */
@@ -57,12 +58,22 @@ struct oc_exchange {
   oc_timing timing;
 };
 
+static void read_status(oc_exchange *exchange) {
+  long status = 0;
+  curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+  exchange->status = (int)status;
+  /* an error that has no body yet */
+  if(exchange->has_head && status && (status < 200 || status > 299))
+    exchange->mode = MODE_ERROR;
+}
+
 /* {==== reading the response: called by libcurl ==== */
 
 /* A response that may be followed by another one begins. */
 static void begin_response(oc_exchange *exchange) {
   oc_buf_clear(&exchange->head);
   exchange->status = 0;
+  exchange->has_head = 0;
 }
 
 static size_t on_header(char *line, size_t size, size_t count, void *user) {
@@ -71,6 +82,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *user) {
   exchange->life_ms = oc_client_now(exchange->client);
   if(len > 5 && !memcmp(line, "HTTP/", 5))
     begin_response(exchange);
+  if(len && (line[0] == '\r' || line[0] == '\n'))
+    exchange->has_head = 1;
   if(oc_buf_append(&exchange->head, line, len)) {
     oc_error_set(&exchange->error, OC_E_HEADERS_TOO_LARGE, "%s (%d bytes)",
                  oc_code_message(OC_E_HEADERS_TOO_LARGE), MAX_HEADERS);
@@ -131,7 +144,8 @@ static int read_stream(oc_exchange *exchange, const char *bytes, size_t len) {
 /*
  * Tells a stream from a whole response by its first byte, since servers
  * answer with either, whatever was asked for and whatever the content type
- * says. JSON never looks like the beginning of an event stream.
+ * says. A stream begins with a comment, one of the four fields or a byte
+ * order mark; JSON, HTML and most plain text do not.
  */
 static enum mode detect_mode(const oc_exchange *exchange, const char *bytes,
                              size_t len) {
@@ -142,14 +156,12 @@ static enum mode detect_mode(const oc_exchange *exchange, const char *bytes,
     i++;
   if(i == len && len)
     return MODE_UNKNOWN;
-  return bytes[i] == '{' || bytes[i] == '[' || bytes[i] == '<'
-         || bytes[i] == '"' ? MODE_WHOLE : MODE_STREAM;
+  return memchr(":deir\xEF", bytes[i], 6) ? MODE_STREAM : MODE_WHOLE;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   oc_exchange *exchange = user;
   size_t len = size * count;
-  long status = 0;
 
   if(!len)
     return 0;
@@ -157,14 +169,16 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   exchange->state = OC_STATE_RECEIVING;
   exchange->received += len;
   if(exchange->received > exchange->setup->max_response) {
+    /* an error has said enough by now */
+    if(exchange->mode == MODE_ERROR)
+      return 0;
     oc_error_set(&exchange->error, OC_E_RESPONSE_TOO_LARGE, "%s (%lu)",
                  oc_code_message(OC_E_RESPONSE_TOO_LARGE),
                  (unsigned long)exchange->setup->max_response);
     return 0;
   }
   if(exchange->mode == MODE_UNKNOWN) {
-    curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-    exchange->status = (int)status;
+    read_status(exchange);
     exchange->mode = detect_mode(exchange, bytes, len);
   }
   switch(exchange->mode) {
@@ -293,7 +307,21 @@ static void end(oc_exchange *exchange, oc_state state) {
   oc_client_news(exchange->client, exchange);
 }
 
+/* Servers repeat the key they do not like: it goes no further. */
+static void hide_key(oc_exchange *exchange) {
+  static const char name[] = "Authorization:";
+  const struct curl_slist *item;
+  for(item = exchange->setup->headers; item; item = item->next) {
+    if(!strncasecmp(item->data, name, sizeof name - 1)) {
+      const char *key = strrchr(item->data, ' ');
+      if(key)
+        oc_error_hide(&exchange->error, key + 1, strlen(key + 1));
+    }
+  }
+}
+
 static void fail(oc_exchange *exchange) {
+  hide_key(exchange);
   exchange->error.status = exchange->status;
   /* what is there is shown as err.partial */
   oc_reply_finish(&exchange->reply);
@@ -313,8 +341,11 @@ static void read_cost(oc_exchange *exchange) {
      || !oc_exchange_header(exchange, "x-opper-cost", &value))
     return;
   oc_json_init(&reader, value.text, value.len);
-  if(oc_json_next(&reader) == OC_JSON_NUMBER)
-    exchange->reply.usage.cost = oc_json_number(&reader);
+  if(oc_json_next(&reader) == OC_JSON_NUMBER) {
+    double cost = oc_json_number(&reader);
+    if(oc_json_next(&reader) == OC_JSON_END)
+      exchange->reply.usage.cost = cost;
+  }
 }
 
 /* The body is complete: is the answer? */
@@ -409,23 +440,38 @@ static void read_times(oc_exchange *exchange) {
 static void send_request(oc_exchange *exchange);
 
 void oc_exchange_finish(oc_exchange *exchange, int result) {
-  long status = 0;
   char *location = NULL;
   double connect = 0;
 
-  curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
   curl_easy_getinfo(exchange->easy, CURLINFO_REDIRECT_URL, &location);
   curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME, &connect);
-  exchange->status = (int)status;
+  read_status(exchange);
   read_times(exchange);
   if(exchange->error.code) {
     fail(exchange);
     return;
   }
-  /* a connection that breaks behind "[DONE]" has done its work */
-  if(result && !exchange->done_ms) {
-    oc_curl_error_set(&exchange->error, (CURLcode)result, exchange->detail,
-                      connect > 0);
+  /* libcurl takes the end of the connection for the end of the headers,
+     and calls a line that it finds too long out of memory */
+  if(exchange->head.len && !exchange->has_head
+     && (!result || result == CURLE_PARTIAL_FILE
+         || result == CURLE_OUT_OF_MEMORY)) {
+    oc_code code = result == CURLE_OUT_OF_MEMORY ? OC_E_HEADERS_TOO_LARGE
+                                                 : OC_E_CONNECTION;
+    oc_error_set(&exchange->error, code, "%s: in the headers",
+                 oc_code_message(code));
+    fail(exchange);
+    return;
+  }
+  /* a connection that breaks behind "[DONE]", or in the page of an error,
+     has done its work */
+  if(result && !exchange->done_ms && exchange->mode != MODE_ERROR) {
+    long proxy = 0;
+    curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_CONNECTCODE, &proxy);
+    oc_curl_error_set(&exchange->error,
+                      proxy >= 300 ? CURLE_COULDNT_RESOLVE_PROXY
+                                   : (CURLcode)result,
+                      exchange->detail, connect > 0);
     fail(exchange);
     return;
   }
@@ -464,7 +510,8 @@ void oc_exchange_expire(oc_exchange *exchange) {
   oc_code code;
   int64_t limit;
 
-  if(exchange->done_ms) {
+  read_status(exchange);
+  if(exchange->done_ms || exchange->mode == MODE_ERROR) {
     read_times(exchange);
     finish_body(exchange);
     return;

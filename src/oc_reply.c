@@ -290,14 +290,26 @@ static oc_call *add_call(oc_reply *reply, double index) {
   return &calls[reply->call_count++];
 }
 
-/* Whether the arguments are one complete JSON value already. */
-static int is_complete(const oc_call *call) {
-  oc_json reader;
-  oc_json_init(&reader, call->arguments.buf.data, call->arguments.buf.len);
-  oc_json_allow_bad_utf8(&reader);
-  while(oc_json_next(&reader) > OC_JSON_END) {
+/*
+ * Whether the arguments are a complete object already: all its brackets are
+ * closed. Each byte is looked at once, however often this is asked.
+ */
+static int is_complete(oc_call *call) {
+  const char *text = call->arguments.buf.data;
+  for(; call->scanned < call->arguments.whole; call->scanned++) {
+    char c = text[call->scanned];
+    if(c == '"')
+      call->in_string = !call->in_string;
+    else if(call->in_string)
+      call->scanned += c == '\\';
+    else if(c == '{' || c == '[') {
+      call->depth++;
+      call->has_begun = 1;
+    }
+    else if((c == '}' || c == ']') && call->depth)
+      call->depth--;
   }
-  return reader.token == OC_JSON_END;
+  return call->has_begun && !call->depth && !call->in_string;
 }
 
 static int same_text(const oc_buf *buf, oc_slice raw) {
@@ -323,7 +335,7 @@ static int same_text(const oc_buf *buf, oc_slice raw) {
  * `call` have begun. Some servers repeat the name with each fragment, so
  * the same name counts only when these arguments are complete.
  */
-static int opens_another(const oc_call *call, const struct fragment *fragment) {
+static int opens_another(oc_call *call, const struct fragment *fragment) {
   if(fragment->id.len && call->id.len)
     return 1;
   if(!fragment->name.len || !call->arguments.buf.len)

@@ -40,6 +40,11 @@ typedef struct oc_call {
   oc_fields function_extra;   /* the same of its "function" object */
   double index;           /* the server's index; -1: it named none */
   int has_function;       /* 0: another kind of call, all of it in extra */
+  /* how far the arguments have been searched for their end (is_complete) */
+  size_t scanned;
+  size_t depth;           /* brackets open there */
+  int in_string;
+  int has_begun;          /* a first bracket was there */
 } oc_call;
 
 /* Token counts and cost in US dollars; below 0: the server did not say. */

@@ -30,6 +30,15 @@ static void drop(struct parts *parts) {
   curl_url_cleanup(parts->url);
 }
 
+int oc_url_is_valid(const char *url) {
+  struct parts parts;
+  int is_valid = take_apart(&parts, url)
+                 && (!strcmp(parts.scheme, "http")
+                     || !strcmp(parts.scheme, "https"));
+  drop(&parts);
+  return is_valid;
+}
+
 int oc_url_may_follow(const char *from, const char *to) {
   struct parts a;
   struct parts b;

@@ -1,7 +1,9 @@
-/* oc_url: where a redirect may lead. */
+/* oc_url: which URLs are valid, and where a redirect may lead. */
 #ifndef OC_URL_H
 #define OC_URL_H
 
+/* Whether libcurl understands it; the scheme is http or https. */
+int oc_url_is_valid(const char *url);
 /*
  * Whether a request that carries a key may follow from one URL to another:
  * the same host and port, or the step from http to https on the same host.

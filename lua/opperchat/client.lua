@@ -22,7 +22,7 @@ end
 
 -- Opper's own host, where nothing works without a key.
 local function is_opper(url)
-  local host = url:lower():match("^https?://([^/:]+)")
+  local host = url:lower():gsub("^(https?://)[^/]*@", "%1"):match("^https?://([^/:]+)")
   return host == "opper.ai" or host ~= nil and host:find("%.opper%.ai$") ~= nil
 end
 
@@ -77,7 +77,7 @@ function client.new(given)
     end
   end
 
-  local self, code, problem = core.client {
+  local self, _, problem = core.client {
     base_url = url,
     key = type(key) == "string" and key ~= "" and key or nil,
     proxy = given.proxy,
@@ -86,7 +86,7 @@ function client.new(given)
     max_connections = given.max_connections or 0,
   }
   if not self then
-    errors.misuse(("client: %s (%s)"):format(problem, code))
+    errors.misuse("client: " .. problem)
   end
 
   local timeout = given.timeout or {}
@@ -104,7 +104,8 @@ function client.new(given)
 
   local state = core.state(self)
   state.settings = settings
-  state.base_url = url
+  -- shown to on_request, so without "user:password@"
+  state.base_url = url:gsub("^(%a+://)[^/]*@", "%1")
   state.key_function = type(key) == "function" and key or nil
   state.needs_key = is_opper(url) and not has_authorization(given.headers)
   state.headers = header_lines(given.headers)

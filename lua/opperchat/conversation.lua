@@ -36,6 +36,10 @@ end
 
 -- The state of a new conversation, from checked options.
 local function set_up(self, given)
+  if given.client and core.kind(given.client) ~= "client" then
+    misuse("conversation: option 'client': client expected, got %s",
+      core.kind(given.client) or type(given.client))
+  end
   local state = core.state(self)
   state.options = given
   state.trace_id = given.trace_id or core.uuid()
@@ -57,10 +61,6 @@ function conversation.new(given)
     misuse("conversation: " .. problem)
   end
   given = copy(given)
-  if given.client and core.kind(given.client) ~= "client" then
-    misuse("conversation: option 'client': client expected, got %s",
-      core.kind(given.client) or type(given.client))
-  end
   local system, messages = given.system, given.messages
   given.system, given.messages = nil, nil
 
@@ -140,7 +140,7 @@ function methods:splice(i, j, messages)
   i = position(i, 1, count, "splice: i")
   j = position(j, i - 1, count, "splice: j")
   if i < 1 or i > count + 1 or j < i - 1 or j > count then
-    misuse("splice: messages %d to %d of %d do not exist", i, j, count)
+    misuse("splice: messages %.14g to %.14g of %d do not exist", i, j, count)
   end
   if messages ~= nil and type(messages) ~= "table" then
     misuse("splice: list of messages expected, got " .. type(messages))
@@ -152,6 +152,11 @@ function methods:splice(i, j, messages)
       misuse("messages[%d]: %s", at, problem)
     end
     encoded[at] = text
+  end
+  for key in pairs(messages or {}) do
+    if not encoded[key] then
+      misuse("splice: list of messages expected, got a table with the key " .. tostring(key))
+    end
   end
   local done, code, text, detail, at = core.splice(self, i, j - i + 1, encoded)
   if not done then
@@ -173,7 +178,8 @@ end
 function methods:undo(n)
   open(self)
   if n ~= nil and (type(n) ~= "number" or n % 1 ~= 0 or n < 0) then
-    misuse("undo: number of turns expected, got " .. (type(n) == "number" and tostring(n) or type(n)))
+    misuse("undo: number of turns expected, got "
+      .. (type(n) == "number" and tostring(n) or type(n)))
   end
   local first = core.turn(self, n or 1)
   core.cut(self, first - 1)
@@ -317,7 +323,8 @@ end
 function methods:preview(prompt, given)
   local state = open(self)
   check_given(given, "preview")
-  local is_stream = given and (given.stream or given.on_delta ~= nil) or false
+  local is_stream = given
+    and (given.stream or given.on_delta ~= nil or given.on_event ~= nil) or false
   local fields, prompts = encode_fields(state, given, is_stream), encode_prompt(prompt)
   local text, code, problem, detail = core.body(self, fields, prompts)
   if not text then
@@ -336,10 +343,18 @@ local function headers_of(state, client_state)
   if not lines then
     misuse("send: " .. problem)
   end
-  for _, line in ipairs(client_state.headers) do
-    lines[#lines + 1] = line
+  -- the client's own take the place of ours
+  local result, taken = {}, {}
+  for i, line in ipairs(client_state.headers) do
+    result[i] = line
+    taken[line:match("^[^:;]*"):lower()] = true
   end
-  return lines
+  for _, line in ipairs(lines) do
+    if not taken[line:match("^[^:]*"):lower()] then
+      result[#result + 1] = line
+    end
+  end
+  return result
 end
 
 -- What all requests of the conversation have in common. It is made again for

@@ -13,7 +13,8 @@ local driver = {}
 local clients = setmetatable({}, { __mode = "k" })
 local active = {}
 
--- Called with each client, those that exist and those made later.
+-- Called with each client, those that exist and those made later; the value
+-- is called when a task has begun or ceased to wait for a time.
 local watchers = {}
 
 -- ---------------------------------------------------------------------------
@@ -31,9 +32,10 @@ end
 
 ---Calls `watch` with every open client there is and will be.
 ---@param watch fun(client: opperchat.Client)
+---@param on_sleep? fun() called when `timer_due` has become another time
 ---@return fun() stop
-function driver.watch(watch)
-  watchers[watch] = true
+function driver.watch(watch, on_sleep)
+  watchers[watch] = on_sleep or function() end
   local list = {}
   for client in pairs(clients) do
     list[#list + 1] = client
@@ -59,12 +61,37 @@ function driver.notify(client)
   end
 end
 
+---A request has ended: a client that has no other is not kept alive.
+---@param client opperchat.Client
+function driver.settled(client)
+  if core.state(client).pending == 0 then
+    active[client] = nil
+  end
+end
+
+-- Calls handlers. Whatever they raise, a host's loop that watches the client
+-- learns that other times hold now.
+local function drain(client, budget)
+  if not core.state(client).wake then
+    core.drain(client, budget)
+    return
+  end
+  local ok, err = pcall(core.drain, client, budget)
+  local wake = core.state(client).wake
+  if wake then
+    wake()
+  end
+  if not ok then
+    error(err, 0)
+  end
+end
+
 ---Tells the endings that a cancel or a close has just made, unless a handler
 ---is running: then they are told when it returns.
 ---@param client opperchat.Client
 function driver.tell(client)
   if not core.state(client).is_draining then
-    core.drain(client)
+    drain(client)
   end
   driver.notify(client)
 end
@@ -156,6 +183,19 @@ function driver.go(fn, ...)
   return task
 end
 
+-- What timer_due() returns is another time now.
+local function tell_loops()
+  for client in pairs(clients) do
+    local state = not core.client_is_closed(client) and core.state(client)
+    if state and state.wake then
+      state.wake()
+    end
+  end
+  for _, on_sleep in pairs(watchers) do
+    on_sleep()
+  end
+end
+
 ---Suspends the running task until `resume` is called, or a time has come.
 ---@param deadline? number seconds of core.now()
 ---@param register fun(resume: fun()) keeps `resume` for whoever will call it
@@ -169,6 +209,7 @@ function driver.suspend(deadline, register)
       is_waiting = false
       if timer then
         timer.resume = nil
+        tell_loops()
       end
       step(task, in_time)
     end
@@ -176,12 +217,7 @@ function driver.suspend(deadline, register)
   if deadline then
     timer = { at = deadline, resume = function() wake(false) end }
     timers[#timers + 1] = timer
-    for client in pairs(active) do
-      local state = core.state(client)
-      if state.wake then
-        state.wake()
-      end
-    end
+    tell_loops()
   end
   register(function() wake(true) end)
   return coroutine.yield()
@@ -196,7 +232,7 @@ local function count_sleepers()
   return count
 end
 
--- Resumes the tasks whose time has come; keeps what they raise for the end.
+---Resumes the tasks whose time has come; keeps what they raise for the end.
 local function run_timers()
   if #timers == 0 then
     return
@@ -222,7 +258,8 @@ local function run_timers()
   end
 end
 
--- Seconds until a task's time has come.
+---Seconds until a task's time has come.
+---@return number? seconds nil: no task waits for a time
 local function timer_due()
   local first
   for _, timer in ipairs(timers) do
@@ -232,6 +269,8 @@ local function timer_due()
   end
   return first and math.max(0, first - core.now())
 end
+
+driver.run_timers, driver.timer_due = run_timers, timer_due
 
 ---Waits until the task has ended.
 ---@param seconds? number at most
@@ -298,7 +337,7 @@ end
 -- Moves one client forward, then calls handlers.
 local function poll_one(client, seconds, budget)
   core.step(client, seconds)
-  core.drain(client, budget)
+  drain(client, budget)
   active[client] = core.state(client).pending > 0 or nil
 end
 
@@ -308,12 +347,12 @@ end
 function driver.move(client, seconds)
   if #timers == 0 then
     core.step(client, seconds)
-    core.drain(client)
+    drain(client)
     return
   end
   local due = timer_due()
   core.step(client, due and seconds and math.min(due, seconds) or due or seconds)
-  core.drain(client)
+  drain(client)
   run_timers()
 end
 

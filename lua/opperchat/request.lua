@@ -67,6 +67,7 @@ local function finish(self)
   core.state(state.conversation).in_flight = nil
   local client_state = core.state(state.client)
   client_state.pending = client_state.pending - 1
+  driver.settled(state.client)
 
   local waiting, on_done = state.waiting, state.on_done
   state.waiting, state.on_done, state.on_delta, state.on_event = nil, nil, nil, nil

@@ -49,7 +49,8 @@ TEST(reads_what_servers_send) {
         OC_E_API, "permission_error", "m", 0);
   gives(429, "{\"error\":{\"code\":\"rate_limit\",\"message\":\"slow down\"}}",
         OC_E_API, "rate_limit", "slow down", 1);
-  gives(400, "{\"type\":\"BadRequestError\",\"message\":\"m\",\"detail\":\"d\"}",
+  gives(400, "{\"type\":\"BadRequestError\",\"message\":\"m\","
+             "\"detail\":\"d\"}",
         OC_E_API, "BadRequestError", "m", 0);
   gives(400, "{\"detail\":\"d\",\"message\":\"m\",\"type\":\"T\"}", OC_E_API,
         "T", "m", 0);

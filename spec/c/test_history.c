@@ -15,8 +15,8 @@ static const char *const texts[KINDS] = {
   "{\"role\":\"user\",\"content\":\"u\"}",
   "{\"role\":\"assistant\",\"content\":\"answer\"}",
   "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"a\"}]}",
-  "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":"
-    "[{\"id\":\"\\u0061\"},{\"id\":\"b\"}]}",
+  ("{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"\\u0061\"},"
+   "{\"id\":\"b\"}],\"content\":null}"),
   "{\"role\":\"tool\",\"content\":\"1\",\"tool_call_id\":\"a\"}",
   "{\"role\":\"tool\",\"content\":\"22\",\"tool_call_id\":\"b\"}",
   "{\"role\":\"tool\",\"content\":\"333\",\"tool_call_id\":\"\\u0061\"}"

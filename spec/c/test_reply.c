@@ -201,11 +201,13 @@ TEST(takes_odd_contents) {
   whole_is("\"content\":\"x\"", "{\"role\":\"assistant\",\"content\":\"x\"}");
   whole_is("\"content\":\"\"", "{\"role\":\"assistant\",\"content\":\"\"}");
   whole_is("\"content\":null", "{\"role\":\"assistant\",\"content\":\"\"}");
-  whole_is("\"role\":\"assistant\"", "{\"role\":\"assistant\",\"content\":\"\"}");
+  whole_is("\"role\":\"assistant\"",
+           "{\"role\":\"assistant\",\"content\":\"\"}");
   whole_is("\"role\":\"user\",\"content\":\"x\"",
            "{\"role\":\"assistant\",\"content\":\"x\"}");
   whole_is("\"content\":5", "{\"role\":\"assistant\",\"content\":\"\"}");
-  whole_is("\"content\":{\"a\":1}", "{\"role\":\"assistant\",\"content\":\"\"}");
+  whole_is("\"content\":{\"a\":1}",
+           "{\"role\":\"assistant\",\"content\":\"\"}");
   whole_is("\"content\":\"a\\ud83d\"",
            "{\"role\":\"assistant\",\"content\":\"a\xEF\xBF\xBD\"}");
   whole_is("\"content\":\"a\xFFz\"",
@@ -232,7 +234,8 @@ TEST(keeps_unknown_fields) {
            "{\"role\":\"assistant\",\"content\":\"x\"}");
   /* given twice: the last one */
   whole_is("\"content\":\"x\",\"a\":1,\"b\":2,\"\\u0061\":{\"c\":3}",
-           "{\"role\":\"assistant\",\"content\":\"x\",\"a\":{\"c\":3},\"b\":2}");
+           "{\"role\":\"assistant\",\"content\":\"x\",\"a\":{\"c\":3},"
+           "\"b\":2}");
   whole_is("\"content\":\"x\",\"\":1,\"\":2",
            "{\"role\":\"assistant\",\"content\":\"x\",\"\":2}");
   whole_is("\"content\":\"x\",\"a\":\"\xFF\",\"\xFE\":1",
@@ -601,7 +604,8 @@ TEST(takes_odd_chunks) {
 }
 
 TEST(knows_a_stream_with_an_empty_text) {
-  STREAM("{\"role\":\"assistant\",\"content\":\"\"}", CHUNK("\"content\":\"\""));
+  STREAM("{\"role\":\"assistant\",\"content\":\"\"}",
+         CHUNK("\"content\":\"\""));
   STREAM("{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":["
          "{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\","
          "\"arguments\":\"\"}}]}",
@@ -625,11 +629,13 @@ TEST(joins_reasoning) {
 TEST(joins_halves_of_characters) {
 #define SMILE "{\"role\":\"assistant\",\"content\":\"\xF0\x9F\x98\x80!\"}"
 #define BROKEN "\xEF\xBF\xBD"
-  STREAM(SMILE, CHUNK("\"content\":\"\\ud83d\""), CHUNK("\"content\":\"\\ude00\""),
+  STREAM(SMILE, CHUNK("\"content\":\"\\ud83d\""),
+         CHUNK("\"content\":\"\\ude00\""),
          CHUNK("\"content\":\"!\""));
   STREAM(SMILE, CHUNK("\"content\":\"\\ud83d\""), CHUNK("\"content\":\"\""),
          CHUNK("\"content\":\"\\ude00!\""));
-  STREAM(SMILE, CHUNK("\"content\":\"\xF0\x9F\""), CHUNK("\"content\":\"\x98\""),
+  STREAM(SMILE, CHUNK("\"content\":\"\xF0\x9F\""),
+         CHUNK("\"content\":\"\x98\""),
          CHUNK("\"content\":\"\x80!\""));
   STREAM("{\"role\":\"assistant\",\"content\":\"" BROKEN "\"}",
          CHUNK("\"content\":\"\\ud83d\""));
@@ -655,7 +661,8 @@ TEST(joins_halves_of_characters) {
   "{\"id\":\"b\",\"type\":\"function\",\"function\":{\"name\":\"g\","        \
   "\"arguments\":\"{\\\"x\\\":2}\"}}]}"
 #define BEGIN(index, id, name) \
-  index "\"id\":\"" id "\",\"function\":{\"name\":\"" name "\",\"arguments\":\"\"}"
+  index "\"id\":\"" id "\",\"function\":{\"name\":\"" name                   \
+  "\",\"arguments\":\"\"}"
 #define MORE(index, arguments) \
   index "\"function\":{\"arguments\":\"" arguments "\"}"
 #define X1A "{\\\"x\\\""
@@ -796,11 +803,51 @@ TEST(tells_calls_apart_without_ids) {
             CALLS(WHOLE("\"index\":0,\"id\":\"\",", "g", X2A X2B)));
   TWO_CALLS("f", CALLS(WHOLE("", "f", X1A)), CALLS("{" MORE("", X1B) "}"),
             CALLS(WHOLE("", "f", X2A)), CALLS("{" MORE("", X2B) "}"));
+  /* the name with each fragment, and no id or index that tells */
+  TWO_CALLS("f", CALLS(WHOLE("\"index\":0,", "f", X1A)),
+            CALLS(WHOLE("\"index\":0,", "f", X1B)),
+            CALLS(WHOLE("\"index\":0,", "f", X2A)),
+            CALLS(WHOLE("\"index\":0,", "f", X2B)));
   /* blanks behind complete arguments are not another call */
   TWO_CALLS("g", CALLS(WHOLE("\"index\":0,", "f", X1A X1B)),
             CALLS(WHOLE("\"index\":0,", "f", "")),
             CALLS(WHOLE("\"index\":1,", "g", X2A)),
             CALLS(WHOLE("\"index\":1,", "g", X2B)));
+}
+
+/* With neither id nor index a repeated name tells only behind the end. */
+TEST(finds_the_end_of_arguments) {
+  static const struct {
+    const char *first;
+    const char *second;
+    size_t calls;
+  } cases[] = {
+    { "{}", "{}", 2 }, { "[{}]", "x", 2 }, { "{\\\"a\\\":[1,2]} ", "{}", 2 },
+    { "{x:1}", "{x:2}", 2 }, { "{", "}", 1 }, { "{\\\"}", "\\\"}", 1 },
+    { "{\\\"\\\\", "\\\"}", 1 }, { "{\\\"\\\\\\\"}", "\\\"}", 1 },
+    { "{\\\"\\\\\\\\\\\"}", "{}", 2 }, { "[{}", "]", 1 }, { " ", "{}", 1 },
+    { "5", "6", 1 }, { "}", "{", 1 }, { "{\\ud83d", "\\ude00}", 1 }
+  };
+  size_t i;
+  for(i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char first[200];
+    char second[200];
+    const char *chunks[3];
+    oc_reply reply;
+    oc_error error;
+    memset(&error, 0, sizeof error);
+    sprintf(first, CALLS(WHOLE("\"index\":0,", "f", "%s")), cases[i].first);
+    sprintf(second, CALLS(WHOLE("\"index\":0,", "f", "%s")),
+            cases[i].second);
+    chunks[0] = first;
+    chunks[1] = second;
+    chunks[2] = NULL;
+    CHECK_FOR(!read_chunks(&reply, chunks, &error), "%s", first);
+    CHECK_FOR(reply.call_count == cases[i].calls, "%s, %s: %d",
+              cases[i].first, cases[i].second, (int)reply.call_count);
+    oc_error_clear(&error);
+    oc_reply_free(&reply);
+  }
 }
 
 /* The same id for all, as some servers do it: told apart by their index. */
@@ -1046,7 +1093,8 @@ static unsigned roll(unsigned sides) {
 /* What stands in the strings of the stream. */
 static const char *const strings[] = {
   "a", "b c", "", "", "\\n", "\\\"", "\\\\", "\\u00e9", "\\ud83d", "\\ude00",
-  "\xC3\xA9", "\xF0\x9F", "\x98\x80", "\\u0000", "{", "}", "\\\"content\\\":\\\"",
+  "\xC3\xA9", "\xF0\x9F", "\x98\x80", "\\u0000", "{", "}",
+  "\\\"content\\\":\\\"",
   "{\\\"x\\\":1}", " ", "x\\ud83d", "\\ude00y", "\\/", "}}]}", "null", "f", "g"
 };
 
@@ -1074,7 +1122,8 @@ static const char *const templates[] = {
   CHUNK("\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]"),
   CALLS("{\"index\":0,\"function\":{\"arguments\":\"%s\"}}"),
   CALLS("{\"index\":1,\"function\":{\"arguments\":\"%s\"}}"),
-  CALLS("{\"index\":0,\"type\":\"function\",\"function\":{\"arguments\":\"%s\"}}"),
+  CALLS("{\"index\":0,\"type\":\"function\",\"function\":"
+        "{\"arguments\":\"%s\"}}"),
   CALLS("{\"function\":{\"arguments\":\"%s\"}}"),
   CALLS("{\"index\":0,\"function\":{\"name\":\"%s\",\"arguments\":\"%s\"}}"),
   CALLS("{\"index\":0,\"sig\":[1],\"function\":{\"arguments\":\"%s\"}}"),
@@ -1236,7 +1285,7 @@ TEST(survives_lack_of_memory) {
   static const oc_allocator standard = { malloc, realloc, free };
   static const char *const chunks[] = {
     "{\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":"
-      "{\"role\":\"assistant\",\"content\":\"a\\ud83d\",\"reasoning\":\"r\"}}]}",
+      "{\"content\":\"a\\ud83d\",\"reasoning\":\"r\"}}]}",
     CHUNK("\"content\":\"b\xFF\""),
     CHUNK("\"content\":\"c\""),
     CHUNK("\"refusal\":\"no\",\"x\":[1],\"y\":\"\xFF\""),
@@ -1302,6 +1351,7 @@ int main(void) {
   RUN(assembles_calls);
   RUN(assembles_names_and_ids);
   RUN(tells_calls_apart_without_ids);
+  RUN(finds_the_end_of_arguments);
   RUN(tells_calls_with_one_id_apart);
   RUN(keeps_unknown_fields_of_calls);
   RUN(limits_the_calls);
