@@ -8,3 +8,5 @@ files["lua/opperchat/types.lua"] = { ignore = { "211", "212", "221", "241" } }
 -- Runs inside Neovim.
 files["lua/opperchat/loop/nvim.lua"] = { read_globals = { "vim" } }
 files["lua/opperchat/json.lua"] = { read_globals = { "vim" } }
+-- Runs inside LÖVE, which is LuaJIT.
+files["examples/love"] = { std = "luajit+love" }

@@ -9,6 +9,8 @@
 
 /* Events one drain delivers at most: a handler may make new ones for ever. */
 #define MAX_DRAIN 10000
+/* Handlers of one request that may raise in one drain: more than it has. */
+#define MAX_TRIES 2000
 
 oc_client *lclient_open(lua_State *L, int index) {
   oc_client *client = lutil_open(L, index, LUTIL_CLIENT);
@@ -191,6 +193,7 @@ static int drain(lua_State *L) {
   while(count < MAX_DRAIN && (exchange = oc_client_next(client)) != NULL) {
     int tag = (int)oc_exchange_tag(exchange);
     int status;
+    int tries;
     count++;
     lua_rawgeti(L, 4, tag);             /* 6: the request */
     if(lua_isnil(L, 6)) {
@@ -198,15 +201,20 @@ static int drain(lua_State *L) {
       lua_settop(L, 5);
       continue;
     }
-    lua_pushcfunction(L, lrequest_deliver);
-    lua_pushvalue(L, 6);
-    lcompat_get_uservalue(L, 6);
-    status = lua_pcall(L, 2, 0, 5);
-    if(status && !errors++) {
-      lua_pushvalue(L, -1);
-      lua_replace(L, 2);
-    }
-    if(status == LUA_ERRMEM)
+    /* a handler that raises misses what it was called for, no more */
+    tries = MAX_TRIES;
+    do {
+      lua_settop(L, 6);
+      lua_pushcfunction(L, lrequest_deliver);
+      lua_pushvalue(L, 6);
+      lcompat_get_uservalue(L, 6);
+      status = lua_pcall(L, 2, 0, 5);
+      if(status && !errors++) {
+        lua_pushvalue(L, -1);
+        lua_replace(L, 2);
+      }
+    } while(status && status != LUA_ERRMEM && --tries);
+    if(status)
       /* not told yet: the next drain tries again */
       oc_client_news(client, exchange);
     else if(oc_exchange_has_ended(exchange)) {
@@ -215,7 +223,7 @@ static int drain(lua_State *L) {
     }
     oc_exchange_unref(exchange);
     lua_settop(L, 5);
-    if(status == LUA_ERRMEM || (until != OC_NEVER && oc_now_us() >= until))
+    if(status || (until != OC_NEVER && oc_now_us() >= until))
       break;
   }
   lua_pushnil(L);

@@ -10,14 +10,20 @@
 #include "oc_alloc.h"
 #include "oc_exchange.h"
 
-/* Bytes of each text, and calls, that handlers have been told. */
+/* Bytes of one call that handlers have been told. */
+struct told_call {
+  size_t id;
+  size_t name;
+  size_t arguments;
+};
+
+/* The same of all texts and calls. */
 struct told {
   size_t reasoning;
   size_t content;
   size_t refusal;
-  size_t call;              /* the call whose arguments are coming in */
-  size_t arguments;         /* bytes of them */
-  size_t calls_named;       /* calls of which id and name were told */
+  struct told_call *calls;
+  size_t call_count;
 };
 
 typedef struct lrequest {
@@ -82,9 +88,9 @@ static void push_usage(lua_State *L, const oc_usage *usage) {
 
 static void push_calls(lua_State *L, const oc_reply *reply) {
   size_t i;
-  lua_createtable(L, (int)reply->call_count, 0);
-  for(i = 0; i < reply->call_count; i++) {
-    const oc_call *call = &reply->calls[i];
+  lua_createtable(L, (int)reply->calls.count, 0);
+  for(i = 0; i < reply->calls.count; i++) {
+    const oc_call *call = &reply->calls.items[i];
     lua_createtable(L, 0, 4);
     set_text(L, "id", &call->id);
     set_text(L, "name", &call->name);
@@ -107,7 +113,7 @@ static void push_reply(lua_State *L, const oc_exchange *exchange) {
   set_text_if(L, "finish_reason", &reply->finish_reason);
   set_text_if(L, "id", &reply->id);
   set_text_if(L, "model", &reply->model);
-  if(reply->call_count) {
+  if(reply->calls.count) {
     push_calls(L, reply);
     lua_setfield(L, -2, "tool_calls");
   }
@@ -240,10 +246,14 @@ static void tell_text(lua_State *L, const char *name, const char *text,
     lua_pop(L, 1);
 }
 
-/* Calls on_event with {type=, text=}. */
+/* Calls on_event, if it is there (still), with {type=, text=}. */
 static void tell_event(lua_State *L, const char *type, const char *text,
                        size_t len) {
   lua_getfield(L, 2, "on_event");
+  if(!lua_isfunction(L, -1)) {
+    lua_pop(L, 1);
+    return;
+  }
   lua_createtable(L, 0, 2);
   lua_pushstring(L, type);
   lua_setfield(L, -2, "type");
@@ -253,72 +263,91 @@ static void tell_event(lua_State *L, const char *type, const char *text,
   lua_call(L, 2, 0);
 }
 
-/* Calls on_event with what is new of one tool call. */
-static void tell_call(lua_State *L, const oc_call *call, size_t index,
-                      size_t from, size_t to, int is_new) {
+/*
+ * Tells what is new of one text; `seen` moves first, so that a handler
+ * that raises is not told the same again.
+ */
+static void tell_new_text(lua_State *L, const lrequest *request,
+                          const oc_text *text, size_t *seen,
+                          const char *type) {
+  size_t from = *seen;
+  size_t to = text->whole;
+  int has_delta = *type == 'c';
+
+  if(to == from || request->is_cancelled)
+    return;
+  *seen = to;
+  if(has_delta)
+    tell_text(L, "on_delta", text->buf.data + from, to - from);
+  /* the first handler may have cancelled it */
+  if(!request->is_cancelled)
+    tell_event(L, type, text->buf.data + from, to - from);
+}
+
+/* Tells on_event what is new of one tool call: id and name when known. */
+static void tell_new_call(lua_State *L, lrequest *request, size_t at) {
+  const oc_call *call = &oc_exchange_reply(request->exchange)->calls.items[at];
+  struct told_call *told = &request->told.calls[at];
+  struct told_call before = *told;
+
+  told->id = call->id.len;
+  told->name = call->name.len;
+  told->arguments = call->arguments.whole;
+  if(!memcmp(&before, told, sizeof before))
+    return;
   lua_getfield(L, 2, "on_event");
+  if(!lua_isfunction(L, -1)) {
+    lua_pop(L, 1);
+    return;
+  }
   lua_createtable(L, 0, 5);
   lua_pushliteral(L, "tool_call");
   lua_setfield(L, -2, "type");
-  lcompat_push_integral(L, index + 1);
+  lcompat_push_integral(L, at + 1);
   lua_setfield(L, -2, "index");
-  if(is_new) {
+  if(before.id != told->id)
     set_text_if(L, "id", &call->id);
+  if(before.name != told->name)
     set_text_if(L, "name", &call->name);
-  }
-  lua_pushlstring(L, to > from ? call->arguments.buf.data + from : "",
-                  to - from);
+  lua_pushlstring(L, call->arguments.whole > before.arguments
+                     ? call->arguments.buf.data + before.arguments : "",
+                  told->arguments - before.arguments);
   lua_setfield(L, -2, "arguments");
   lua_pushvalue(L, 1);
   lua_call(L, 2, 0);
 }
 
-/*
- * Tells what is new of one text; `seen` moves first, so that a handler
- * that raises is not told the same again.
- */
-static void tell_new_text(lua_State *L, const oc_text *text, size_t *seen,
-                          const char *type, int has_event) {
-  size_t from = *seen;
-  size_t to = text->whole;
-  int has_delta = *type == 'c';
+/* Fragments of several calls may come by turns, so each is looked at. */
+static void tell_new_calls(lua_State *L, lrequest *request) {
+  const oc_reply *reply = oc_exchange_reply(request->exchange);
+  struct told *told = &request->told;
+  size_t i;
 
-  if(to == from)
-    return;
-  *seen = to;
-  if(has_delta)
-    tell_text(L, "on_delta", text->buf.data + from, to - from);
-  if(has_event)
-    tell_event(L, type, text->buf.data + from, to - from);
+  if(told->call_count < reply->calls.count) {
+    size_t count = reply->calls.count;
+    struct told_call *calls = oc_realloc(told->calls, count * sizeof *calls);
+    if(!calls)
+      luaL_error(L, "out of memory");
+    memset(calls + told->call_count, 0,
+           (count - told->call_count) * sizeof *calls);
+    told->calls = calls;
+    told->call_count = count;
+  }
+  for(i = 0; i < told->call_count && !request->is_cancelled; i++)
+    tell_new_call(L, request, i);
 }
 
 /* Everything that has arrived since the last time: (request, its state). */
 static void tell_news(lua_State *L, lrequest *request) {
   const oc_reply *reply = oc_exchange_reply(request->exchange);
   struct told *told = &request->told;
-  size_t i;
-  int has_event;
 
   luaL_checkstack(L, 8, NULL);
-  lua_getfield(L, 2, "on_event");
-  has_event = lua_isfunction(L, -1);
-  lua_pop(L, 1);
-  tell_new_text(L, &reply->reasoning, &told->reasoning, "reasoning",
-                has_event);
-  tell_new_text(L, &reply->content, &told->content, "content", has_event);
-  tell_new_text(L, &reply->refusal, &told->refusal, "refusal", has_event);
-  for(i = told->call; has_event && i < reply->call_count; i++) {
-    const oc_call *call = &reply->calls[i];
-    size_t from = i == told->call ? told->arguments : 0;
-    int is_new = i >= told->calls_named;
-    size_t to = call->arguments.whole;
-    /* later fragments may go to the last call only, or open another */
-    told->call = i;
-    told->arguments = to;
-    told->calls_named = i + 1;
-    if(is_new || to > from)
-      tell_call(L, call, i, from, to, is_new);
-  }
+  tell_new_text(L, request, &reply->reasoning, &told->reasoning, "reasoning");
+  tell_new_text(L, request, &reply->content, &told->content, "content");
+  tell_new_text(L, request, &reply->refusal, &told->refusal, "refusal");
+  if(reply->calls.count)
+    tell_new_calls(L, request);
 }
 
 /*
@@ -328,8 +357,7 @@ static void tell_news(lua_State *L, lrequest *request) {
  */
 int lrequest_deliver(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  if(!request->is_cancelled)
-    tell_news(L, request);
+  tell_news(L, request);
   if(!lrequest_settle(L, 1))
     return 0;
   lua_getfield(L, 2, "on_end");
@@ -544,6 +572,7 @@ static int request_gc(lua_State *L) {
     box->core = NULL;
     oc_exchange_unref(request->exchange);
     oc_history_free(&request->history);
+    oc_free(request->told.calls);
     oc_free(request);
   }
   return 0;
@@ -554,6 +583,10 @@ static const char *state_name(const lrequest *request) {
                                        "done", "failed" };
   if(!request || !request->exchange)
     return "closed";
+  if(oc_exchange_state(request->exchange) == OC_STATE_FAILED
+     && oc_code_kind(oc_exchange_error(request->exchange)->code)
+        == OC_KIND_CANCELLED)
+    return "cancelled";
   return names[oc_exchange_state(request->exchange)];
 }
 

@@ -36,10 +36,6 @@ void lutil_add_type(lua_State *L, lutil_type type, const luaL_Reg *methods,
   lua_pushstring(L, tags[type].registry_name);
   lua_setfield(L, -2, "__name");
   lcompat_register(L, meta);
-#if LCOMPAT_HAS_CLOSE
-  lua_getfield(L, -1, "__gc");
-  lua_setfield(L, -2, "__close");
-#endif
   lua_newtable(L);
   lcompat_register(L, methods);
   lua_setfield(L, -2, "__index");
@@ -216,6 +212,14 @@ static int set_call(lua_State *L) {
   return 0;
 }
 
+/* set_close(kind, function): what leaving the scope of such a variable does */
+static int set_close(lua_State *L) {
+  luaL_getmetatable(L, tags[check_type(L, 1)].registry_name);
+  lua_pushvalue(L, 2);
+  lua_setfield(L, -2, "__close");
+  return 0;
+}
+
 /* misuse(message): raises it at the line of the calling program */
 static int misuse(lua_State *L) {
   return lutil_misuse(L, "%s", luaL_checkstring(L, 1));
@@ -236,6 +240,7 @@ void lutil_register(lua_State *L) {
     { "kind", kind },
     { "methods", methods },
     { "set_call", set_call },
+    { "set_close", set_close },
     { "misuse", misuse },
     { "set_source", set_source },
     { NULL, NULL }

@@ -360,8 +360,16 @@ static void finish_body(oc_exchange *exchange) {
     return;
   }
   if(exchange->mode == MODE_STREAM) {
-    if(!exchange->done_ms && oc_sse_finish(&exchange->sse, &event) > 0
-       && take_event(exchange, &event)) {
+    int more = exchange->done_ms ? 0 : oc_sse_finish(&exchange->sse, &event);
+    if(more < 0) {
+      fail_with(exchange, exchange->sse.error);
+      return;
+    }
+    if(more > 0 && take_event(exchange, &event)) {
+      /* the last event has no end: it was cut, not written badly */
+      if(exchange->error.code == OC_E_JSON)
+        oc_error_set(&exchange->error, OC_E_TRUNCATED,
+                     "the stream ended within an event");
       fail(exchange);
       return;
     }

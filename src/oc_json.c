@@ -908,3 +908,27 @@ oc_code oc_json_write_number(oc_buf *out, double number) {
   }
   return oc_buf_append(out, text, written.len);
 }
+
+/*
+ * Values of fields
+ */
+
+oc_code oc_json_read_string(oc_json *reader, oc_slice *raw, int *found) {
+  oc_json_token token = oc_json_next(reader);
+  if(found)
+    *found = token == OC_JSON_STRING;
+  if(token == OC_JSON_STRING) {
+    *raw = reader->value;
+    return OC_OK;
+  }
+  return token == OC_JSON_ERROR ? reader->error : oc_json_skip(reader, NULL);
+}
+
+oc_code oc_json_read_number(oc_json *reader, double *number) {
+  oc_json_token token = oc_json_next(reader);
+  if(token == OC_JSON_NUMBER) {
+    *number = oc_json_number(reader);
+    return OC_OK;
+  }
+  return token == OC_JSON_ERROR ? reader->error : oc_json_skip(reader, NULL);
+}

@@ -79,6 +79,14 @@ int oc_json_is(const oc_json *reader, const char *name);
 /* The NUMBER just read; the same under every LC_NUMERIC. */
 double oc_json_number(const oc_json *reader);
 
+/*
+ * The value behind the KEY just read, when it is a string (a number); any
+ * other value is skipped and leaves the result as it was. `found` may be
+ * NULL. OC_OK or the reader's error.
+ */
+oc_code oc_json_read_string(oc_json *reader, oc_slice *raw, int *found);
+oc_code oc_json_read_number(oc_json *reader, double *number);
+
 /* The same for the text of any number that the reader has accepted. */
 double oc_json_parse_number(oc_slice number);
 /*

@@ -12,40 +12,12 @@
 #include <stddef.h>
 
 #include "oc_buf.h"
+#include "oc_call.h"
 #include "oc_error.h"
+#include "oc_fields.h"
 #include "oc_json.h"
 #include "oc_message.h"
 #include "oc_text.h"
-
-/* Most unknown fields that one message or call may have. */
-#define OC_MAX_FIELDS 256
-
-/* A field that is kept as it came: the raw key, the value's exact text. */
-typedef struct oc_field {
-  oc_buf key;
-  oc_buf value;
-} oc_field;
-
-typedef struct oc_fields {
-  oc_field *items;
-  size_t count;
-} oc_fields;
-
-/* One tool call under construction. */
-typedef struct oc_call {
-  oc_buf id;              /* never empty once the reply is finished */
-  oc_buf name;
-  oc_text arguments;      /* JSON text as the model wrote it */
-  oc_fields extra;        /* unknown fields of the call */
-  oc_fields function_extra;   /* the same of its "function" object */
-  double index;           /* the server's index; -1: it named none */
-  int has_function;       /* 0: another kind of call, all of it in extra */
-  /* how far the arguments have been searched for their end (is_complete) */
-  size_t scanned;
-  size_t depth;           /* brackets open there */
-  int in_string;
-  int has_begun;          /* a first bracket was there */
-} oc_call;
 
 /* Token counts and cost in US dollars; below 0: the server did not say. */
 typedef struct oc_usage {
@@ -59,7 +31,6 @@ typedef struct oc_usage {
 
 /* What a chunk that looks like the one before it adds to. */
 typedef enum oc_target {
-  OC_TARGET_NONE,
   OC_TARGET_CONTENT,
   OC_TARGET_REASONING,
   OC_TARGET_ARGUMENTS
@@ -73,8 +44,7 @@ typedef struct oc_reply {
   oc_buf finish_reason;
   oc_buf id;
   oc_buf model;
-  oc_call *calls;
-  size_t call_count;
+  oc_call_list calls;
   oc_usage usage;
   int has_content;        /* the content was a text, maybe an empty one */
   int has_usage;
@@ -91,9 +61,7 @@ typedef struct oc_reply {
   size_t like_at;         /* where the string begins in `like` */
   size_t like_len;        /* and its length */
   oc_target like_target;
-  size_t like_call;       /* OC_TARGET_ARGUMENTS: which call */
-  const char *like_text;  /* where it is in the chunk being read */
-  unsigned effects;       /* what the chunk being read has done */
+  oc_effects effects;     /* of the last chunk that was read as a whole */
 } oc_reply;
 
 /* `max`: most bytes any one of the texts may grow to. */

@@ -115,3 +115,20 @@ oc_code oc_text_finish(oc_text *text) {
     code = mend(text, 0);
   return code;
 }
+
+oc_code oc_text_make_valid(oc_buf *buf) {
+  oc_buf clean;
+  oc_code code;
+  if(oc_utf8_valid_prefix(buf->data, buf->len) == buf->len)
+    return OC_OK;
+  oc_buf_init(&clean, buf->max > (size_t)-1 / 3 ? buf->max : buf->max * 3);
+  code = oc_utf8_sanitize(&clean, buf->data, buf->len);
+  if(code) {
+    oc_buf_free(&clean);
+    return code;
+  }
+  clean.max = buf->max;
+  oc_buf_free(buf);
+  *buf = clean;
+  return OC_OK;
+}

@@ -34,4 +34,10 @@ oc_code oc_text_add_plain(oc_text *text, oc_slice plain);
 /* No more fragments: what is incomplete becomes U+FFFD. */
 oc_code oc_text_finish(oc_text *text);
 
+/*
+ * Replaces what is not UTF-8 in a finished text of any kind: it would make
+ * every later request of the list invalid.
+ */
+oc_code oc_text_make_valid(oc_buf *buf);
+
 #endif

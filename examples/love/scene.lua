@@ -10,7 +10,7 @@ local WIDTH, HEIGHT = 800, 450
 local SHORE = 292 -- where the far hills stand in the lake
 local MARGIN = 80 -- hills reach this far out, since they slide
 
-local SUN = { x = 196, y = 236, radius = 31 }
+local SUN = { x = 196, y = 222, radius = 30 }
 
 local function color(hex, alpha)
   local value = tonumber(hex, 16)
@@ -84,7 +84,8 @@ end
 
 local function island(x)
   local side = math.abs(x - 640) / 300
-  return 300 - 46 * math.max(0, 1 - side * side) + 3 * math.sin(x * 0.06)
+  local height = math.max(0, 1 - side * side)
+  return 304 - height * (46 + 3 * math.sin(x * 0.06))
 end
 
 --- The height of the ground where people walk.
@@ -112,7 +113,7 @@ function Scene.new()
     water = gradient(SHORE, 372, WATER),
     far = band(far_hills, SHORE + 4, color("8a4d8b"), color("d9807f")),
     middle = band(middle_hills, SHORE + 4, color("5b3a80"), color("8a4c83")),
-    island = band(island, 306, color("33285f"), color("3b2c68")),
+    island = band(island, 304, color("3a2d69"), color("2b2357")),
     meadow = band(Scene.ground, HEIGHT + 4, color("3a6a66"), color("141a3a")),
     stars = {}, clouds = {}, pines = {}, glints = {}, blades = {}, fireflies = {}, petals = {},
     flowers = {},
@@ -201,8 +202,8 @@ end
 local function draw_sun(self)
   lg.setBlendMode("add")
   local breath = 1 + 0.02 * math.sin(self.time * 0.9)
-  Scene.light(SUN.x, SUN.y, 250 * breath, 170 * breath, color("ff9a5c"), 0.34)
-  Scene.light(SUN.x, SUN.y, 92 * breath, nil, color("ffd08a"), 0.55)
+  Scene.light(SUN.x, SUN.y, 250 * breath, 170 * breath, color("ff8f5c"), 0.22)
+  Scene.light(SUN.x, SUN.y, 92 * breath, nil, color("ffb070"), 0.36)
   lg.setBlendMode("alpha")
   lg.setColor(color("fff1cd"))
   lg.circle("fill", SUN.x, SUN.y, SUN.radius, 48)
@@ -311,9 +312,8 @@ function Scene:draw_back(camera)
     draw_pine(pine, wind(self.time, pine.x) + 0.4 * math.sin(self.time + pine.phase))
   end
   lg.setColor(1, 1, 1)
+  lg.draw(self.island)
   lg.pop()
-  -- cut off at the shore
-  lg.setScissor()
   lg.draw(self.meadow)
   draw_flowers(self)
   draw_blades(self, 1, 110)

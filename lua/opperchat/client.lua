@@ -182,6 +182,11 @@ function methods:close()
   driver.tell(self)
 end
 
+-- `local client <close> = ...`: its requests hear of their end.
+core.set_close("client", function(self)
+  methods.close(self)
+end)
+
 ---How many requests have not been told their ending.
 ---@return integer
 function methods:active()

@@ -475,4 +475,9 @@ function methods:close()
   end
 end
 
+-- `local chat <close> = ...`
+core.set_close("conversation", function(self)
+  methods.close(self)
+end)
+
 return conversation

@@ -135,7 +135,7 @@ local function finish(task, worked, ...)
   end
   if first then
     error(first[1], 0)
-  elseif not worked and not waiting then
+  elseif not worked and not (waiting and waiting[1]) then
     -- nobody is waiting for it: whoever drives hears of it
     error(task.results[1], 0)
   end
@@ -272,47 +272,6 @@ end
 
 driver.run_timers, driver.timer_due = run_timers, timer_due
 
----Waits until the task has ended.
----@param seconds? number at most
----@return any ... what its function returned; nothing when the time was up
-function Task:wait(seconds)
-  local deadline = seconds and core.now() + seconds
-  while self.state == "running" do
-    if deadline and core.now() >= deadline then
-      return
-    end
-    if driver.current() then
-      driver.suspend(deadline, function(resume)
-        self.waiting = self.waiting or {}
-        table.insert(self.waiting, resume)
-      end)
-    else
-      self.waiting = self.waiting or {}
-      driver.poll { seconds = deadline and deadline - core.now() or 3600 }
-    end
-  end
-  if self.state == "failed" then
-    error(self.results[1], 0)
-  end
-  return (table.unpack or unpack)(self.results, 1, self.results.n)
-end
-
----Waits for some time: inside `go` without blocking anything else.
----@param seconds number
-function driver.sleep(seconds)
-  if type(seconds) ~= "number" then
-    errors.misuse("sleep: seconds expected, got " .. type(seconds))
-  end
-  local deadline = core.now() + seconds
-  if driver.current() then
-    driver.suspend(deadline, function() end)
-    return
-  end
-  repeat
-    driver.poll { seconds = deadline - core.now() }
-  until core.now() >= deadline
-end
-
 -- ---------------------------------------------------------------------------
 -- Polling
 -- ---------------------------------------------------------------------------
@@ -362,6 +321,12 @@ local function check_not_draining(client, what)
   end
 end
 
+local function check_not_handling(what)
+  for client in pairs(clients) do
+    check_not_draining(client, what)
+  end
+end
+
 ---Moves one client forward and calls the handlers of its requests.
 ---@param client opperchat.Client
 ---@param given? number|{seconds?: number, budget?: number}
@@ -370,7 +335,9 @@ function driver.poll_client(client, given)
   local seconds, budget = poll_options(given, "poll")
   check_not_draining(client, "poll")
   local due = timer_due()
-  poll_one(client, due and math.min(due, seconds) or seconds, budget)
+  -- a budget of nothing is for one request, as everywhere
+  poll_one(client, due and math.min(due, seconds) or seconds,
+    budget and math.max(budget, 1e-6))
   run_timers()
   return core.state(client).pending
 end
@@ -386,8 +353,8 @@ function driver.poll(given)
   local seconds, budget = poll_options(given, "poll")
   local until_time = budget and core.now() + budget
   local list = {}
+  check_not_handling("poll")
   for client in pairs(active) do
-    check_not_draining(client, "poll")
     list[#list + 1] = client
   end
   local due = timer_due()
@@ -413,7 +380,8 @@ function driver.poll(given)
     first = first or not ok and { err } or nil
     count = count + core.state(client).pending
   end
-  run_timers()
+  local ok, err = pcall(run_timers)
+  first = first or not ok and { err } or nil
   if first then
     error(first[1], 0)
   end
@@ -426,6 +394,88 @@ end
 function driver.timeout(client)
   local own, tasks_due = core.timeout(client), timer_due()
   return own and tasks_due and math.min(own, tasks_due) or own or tasks_due
+end
+
+-- ---------------------------------------------------------------------------
+-- Waiting
+-- ---------------------------------------------------------------------------
+
+local function await(task, resume)
+  task.waiting = task.waiting or {}
+  table.insert(task.waiting, resume)
+end
+
+-- Whoever gave up waiting does not hear of an error: the driver will.
+local function give_up(task, resume)
+  for i, known in ipairs(task.waiting or {}) do
+    if known == resume then
+      table.remove(task.waiting, i)
+      return
+    end
+  end
+end
+
+-- Waits outside of any task, until something has happened.
+local function block_for(task, seconds)
+  if not seconds and not next(active) and not timer_due() then
+    errors.misuse("wait: nothing is under way that could end this task")
+  end
+  local function note() end
+  await(task, note)
+  local ok, err = pcall(driver.poll, { seconds = seconds or 3600 })
+  give_up(task, note)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+---Waits until the task has ended.
+---@param seconds? number at most
+---@return any ... what its function returned; nothing when the time was up
+function Task:wait(seconds)
+  local deadline = seconds and core.now() + seconds
+  local current = driver.current()
+  if current == self then
+    errors.misuse("wait: a task cannot wait for itself")
+  elseif not current then
+    check_not_handling("wait")
+  end
+  while self.state == "running" do
+    local left = deadline and deadline - core.now()
+    if left and left <= 0 then
+      return
+    elseif current then
+      local mine
+      driver.suspend(deadline, function(resume)
+        mine = resume
+        await(self, resume)
+      end)
+      give_up(self, mine)
+    else
+      block_for(self, left)
+    end
+  end
+  if self.state == "failed" then
+    error(self.results[1], 0)
+  end
+  return (table.unpack or unpack)(self.results, 1, self.results.n)
+end
+
+---Waits for some time: inside `go` without blocking anything else.
+---@param seconds number
+function driver.sleep(seconds)
+  if type(seconds) ~= "number" then
+    errors.misuse("sleep: seconds expected, got " .. type(seconds))
+  end
+  local deadline = core.now() + seconds
+  if driver.current() then
+    driver.suspend(deadline, function() end)
+    return
+  end
+  check_not_handling("sleep")
+  repeat
+    driver.poll { seconds = deadline - core.now() }
+  until core.now() >= deadline
 end
 
 return driver

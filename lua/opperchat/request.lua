@@ -146,14 +146,18 @@ function methods:wait(seconds)
   end
   local deadline = seconds and core.now() + seconds
   local is_task = driver.current()
+  local is_last
   while not state.is_finished do
     local left = deadline and deadline - core.now()
-    if left and left <= 0 then
+    local is_over = left and left <= 0
+    if is_over and (is_task or is_last) then
       return nil
     elseif is_task then
       suspend(state, deadline)
     else
-      move(self, state, left)
+      -- what has arrived is looked at even when there is no time
+      move(self, state, is_over and 0 or left)
+      is_last = is_over
     end
   end
   if state.failed then
@@ -176,12 +180,8 @@ end
 
 ---@return "sending"|"receiving"|"done"|"failed"|"cancelled"
 function methods:state()
-  local state = open(self)
-  local name = core.request_state(self)
-  if name == "failed" and state.failed and state.result.kind == "cancelled" then
-    return "cancelled"
-  end
-  return name
+  open(self)
+  return core.request_state(self)
 end
 
 ---The text that has arrived so far.
@@ -193,24 +193,22 @@ end
 
 -- Suspends the running task until there is text, or the request has ended.
 local function suspend_for_text(state)
-  if not state.wakes_on_text then
-    state.wakes_on_text = true
-    local on_delta = state.on_delta
+  if not state.readers then
+    local function wake()
+      local readers = state.readers
+      state.readers = {}
+      call_all(readers)
+    end
+    state.readers = {}
+    state.waiting = state.waiting or {}
+    table.insert(state.waiting, wake)
+    local list = { state.on_delta or wake, state.on_delta and wake }
     state.on_delta = function(...)
-      local resume = state.resume_on_text
-      state.resume_on_text = nil
-      if on_delta then
-        on_delta(...)
-      end
-      if resume then
-        resume()
-      end
+      call_all(list, ...)
     end
   end
   driver.suspend(nil, function(resume)
-    state.resume_on_text = resume
-    state.waiting = state.waiting or {}
-    table.insert(state.waiting, resume)
+    table.insert(state.readers, resume)
   end)
 end
 
@@ -237,5 +235,10 @@ local function next_text(self)
 end
 
 core.set_call("request", next_text)
+
+-- `local request <close> = chat:stream(...)`: whoever leaves early wants no more.
+core.set_close("request", function(self)
+  methods.cancel(self)
+end)
 
 return request

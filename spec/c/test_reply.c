@@ -329,18 +329,18 @@ TEST(gives_each_call_an_id) {
   size_t j;
 
   read_whole(&reply, json);
-  CHECK(reply.call_count == 8);
-  for(i = 0; i < reply.call_count; i++) {
-    const oc_buf *id = &reply.calls[i].id;
+  CHECK(reply.calls.count == 8);
+  for(i = 0; i < reply.calls.count; i++) {
+    const oc_buf *id = &reply.calls.items[i].id;
     CHECK(id->len > 0);
     if(i != 4 && i != 7)
       CHECK_FOR(id->len == 29 && !memcmp(id->data, "call_", 5), "%d", (int)i);
     for(j = 0; j < i; j++)
-      CHECK(id->len != reply.calls[j].id.len
-            || memcmp(id->data, reply.calls[j].id.data, id->len));
+      CHECK(id->len != reply.calls.items[j].id.len
+            || memcmp(id->data, reply.calls.items[j].id.data, id->len));
   }
-  CHECK(is_text(&reply.calls[4].id, "a"));
-  CHECK(is_text(&reply.calls[7].id, "b"));
+  CHECK(is_text(&reply.calls.items[4].id, "a"));
+  CHECK(is_text(&reply.calls.items[7].id, "b"));
   text = message_of(&reply);
   CHECK(*text != '?');
   free(text);
@@ -762,16 +762,16 @@ static void check_two_calls(const char *const *chunks, const char *name) {
   oc_error error;
   memset(&error, 0, sizeof error);
   CHECK(!read_chunks(&reply, chunks, &error));
-  CHECK_FOR(reply.call_count == 2, "%s: %d", chunks[1],
-            (int)reply.call_count);
-  if(reply.call_count == 2) {
-    CHECK(is_text(&reply.calls[0].name, "f"));
-    CHECK_FOR(is_text(&reply.calls[1].name, name), "%s", chunks[1]);
-    CHECK_FOR(is_text(&reply.calls[0].arguments.buf, "{\"x\":1}"), "%s",
+  CHECK_FOR(reply.calls.count == 2, "%s: %d", chunks[1],
+            (int)reply.calls.count);
+  if(reply.calls.count == 2) {
+    CHECK(is_text(&reply.calls.items[0].name, "f"));
+    CHECK_FOR(is_text(&reply.calls.items[1].name, name), "%s", chunks[1]);
+    CHECK_FOR(is_text(&reply.calls.items[0].arguments.buf, "{\"x\":1}"), "%s",
               chunks[1]);
-    CHECK(is_text(&reply.calls[1].arguments.buf, "{\"x\":2}"));
-    CHECK(reply.calls[0].id.len == 29 && reply.calls[1].id.len == 29);
-    CHECK(memcmp(reply.calls[0].id.data, reply.calls[1].id.data, 29));
+    CHECK(is_text(&reply.calls.items[1].arguments.buf, "{\"x\":2}"));
+    CHECK(reply.calls.items[0].id.len == 29 && reply.calls.items[1].id.len == 29);
+    CHECK(memcmp(reply.calls.items[0].id.data, reply.calls.items[1].id.data, 29));
   }
   oc_error_clear(&error);
   oc_reply_free(&reply);
@@ -843,8 +843,8 @@ TEST(finds_the_end_of_arguments) {
     chunks[1] = second;
     chunks[2] = NULL;
     CHECK_FOR(!read_chunks(&reply, chunks, &error), "%s", first);
-    CHECK_FOR(reply.call_count == cases[i].calls, "%s, %s: %d",
-              cases[i].first, cases[i].second, (int)reply.call_count);
+    CHECK_FOR(reply.calls.count == cases[i].calls, "%s, %s: %d",
+              cases[i].first, cases[i].second, (int)reply.calls.count);
     oc_error_clear(&error);
     oc_reply_free(&reply);
   }
@@ -865,10 +865,10 @@ TEST(tells_calls_with_one_id_apart) {
   oc_error error;
   memset(&error, 0, sizeof error);
   CHECK(!read_chunks(&reply, chunks, &error));
-  CHECK(reply.call_count == 2);
-  CHECK(is_text(&reply.calls[0].arguments.buf, "{\"x\":1}"));
-  CHECK(is_text(&reply.calls[1].arguments.buf, "{\"x\":2}"));
-  CHECK(is_text(&reply.calls[0].id, "a") && reply.calls[1].id.len == 29);
+  CHECK(reply.calls.count == 2);
+  CHECK(is_text(&reply.calls.items[0].arguments.buf, "{\"x\":1}"));
+  CHECK(is_text(&reply.calls.items[1].arguments.buf, "{\"x\":2}"));
+  CHECK(is_text(&reply.calls.items[0].id, "a") && reply.calls.items[1].id.len == 29);
   oc_reply_free(&reply);
 }
 
@@ -1054,8 +1054,8 @@ static void describe(const oc_reply *reply, oc_buf *out) {
     ADD(reply->extra.items[i].key);
     ADD(reply->extra.items[i].value);
   }
-  for(i = 0; i < reply->call_count; i++) {
-    const oc_call *call = &reply->calls[i];
+  for(i = 0; i < reply->calls.count; i++) {
+    const oc_call *call = &reply->calls.items[i];
     size_t j;
     ADD(call->id);
     ADD(call->name);
@@ -1217,7 +1217,7 @@ TEST(short_road_is_the_same) {
                 "%d:%.*s\n  instead of%.*s", round, (int)as_is.len,
                 as_is.data, (int)blanked.len, blanked.data);
       CHECK(!oc_reply_finish(&a));
-      if(a.call_count <= OC_MAX_CALLS) {
+      if(a.calls.count <= OC_MAX_CALLS) {
         char *text = message_of(&a);
         CHECK_FOR(*text != '?', "%d: %s", round, text);
         free(text);
@@ -1246,11 +1246,11 @@ TEST(short_road_is_taken) {
     sprintf(chunk, "{\"id\":\"c\",\"created\":1,\"choices\":[{\"index\":0,"
                    "\"delta\":{\"content\":\"word %d\\n\",\"tool_calls\":null},"
                    "\"finish_reason\":null}],\"usage\":null}", i);
-    before = reply.effects;
+    before = reply.effects.count;
     CHECK(!oc_reply_chunk(&reply, chunk, strlen(chunk), &error));
     if(i)
-      CHECK(reply.effects == before && reply.like.len);
-    reply.effects = 77;               /* set anew by each chunk that is read */
+      CHECK(reply.effects.count == before && reply.like.len);
+    reply.effects.count = 77;             /* set anew by each chunk that is read */
   }
   CHECK(reply.content.buf.len == 10 * 7 + 90 * 8);
   oc_reply_free(&reply);

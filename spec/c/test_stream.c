@@ -126,8 +126,11 @@ static void finish(reading *r) {
   int more;
   if(!r->has_failed && !r->reply.is_done) {
     more = oc_sse_finish(&r->sse, &event);
-    if(more > 0)
+    if(more > 0) {
       r->has_failed = take(r, &event);
+      if(r->error.code == OC_E_JSON)
+        oc_error_set(&r->error, OC_E_TRUNCATED, "x");
+    }
     else if(more < 0) {
       oc_error_set(&r->error, r->sse.error, "x");
       r->has_failed = 1;
@@ -166,8 +169,8 @@ static void describe(const reading *r, oc_buf *out) {
     add(out, " {", &reply->refusal.buf);
     oc_buf_puts(out, "}");
   }
-  for(i = 0; i < reply->call_count; i++) {
-    const oc_call *call = &reply->calls[i];
+  for(i = 0; i < reply->calls.count; i++) {
+    const oc_call *call = &reply->calls.items[i];
     if(is_made_up(&call->id))
       oc_buf_puts(out, " call(?");
     else
@@ -529,6 +532,9 @@ TEST(errors) {
     { "a bad escape", TEXT("A") "\n\n" TEXT("\\x") "\n\n" STOP,
       "A !bad_json" },
     { "no finish reason", HELLO, "Hello !truncated" },
+    { "half an event", HELLO "data: {\"choices\":[", "Hello !truncated" },
+    { "half a [DONE]", HELLO STOP "data: [DO", "Hello #stop !truncated" },
+    { "half a line", HELLO STOP "dat", "Hello #stop" },
     { "no finish reason, but DONE", HELLO DONE, "Hello !truncated" },
     { "nothing but DONE", DONE, " !truncated" },
     { "nothing but comments", ": one\n\n: two\n\n", " !truncated" },
