@@ -106,8 +106,8 @@ function server.start()
     file:close()
   end
   local path = temporary_file()
-  server.stdin = assert(io.popen(
-    "exec " .. pinned(SERVER_CORE) .. command{ programs .. "server", SERVER_SECONDS } .. " >" .. quote(path), "w"))
+  local start = pinned(SERVER_CORE) .. command{ programs .. "server", SERVER_SECONDS }
+  server.stdin = assert(io.popen("exec " .. start .. " >" .. quote(path), "w"))
   server.stdout = assert(io.open(path))
   server.url = "http://127.0.0.1:" .. server.line() .. "/"
 end

@@ -718,7 +718,7 @@ describe("a client", function()
 
     it("raises where methods are called on something else", function()
       local close = opperchat.client({ base_url = NOWHERE }).close
-      raises("^client expected, got table$", function() close({}) end)
+      raises("^client expected, got table %(call methods with a colon%)$", function() close({}) end)
       raises("^client expected, got nil %(call methods with a colon%)$", function()
         close()
       end)
@@ -801,8 +801,10 @@ describe("a client", function()
       collectgarbage()
       return descriptors(pid)
     end
+    -- the first round may still hold what the tests before it left behind
     local before = use()
-    assert.equal(before, use())
+    local after = use()
+    assert.is_true(after <= before, before .. " descriptors, then " .. after)
   end)
 
   it("keeps its descriptors from child processes", function()

@@ -254,7 +254,8 @@ describe("append", function()
       function() chat.messages() end)
     refuses(chat, "conversation expected, got userdata",
       function() chat.append(client, "user", "x") end)
-    refuses(chat, "conversation expected, got table", function() chat.append({ role = "user" }) end)
+    refuses(chat, "conversation expected, got table (call methods with a colon)",
+      function() chat.append({ role = "user" }) end)
   end)
 
   it("names the line of the caller through our own functions", function()

@@ -30,13 +30,6 @@
 #define lcompat_register(L, functions) luaL_register(L, NULL, functions)
 #endif
 
-/* Marks a metatable for finalisation: __gc must be set before. */
-#if LUA_VERSION_NUM >= 504
-#define LCOMPAT_HAS_CLOSE 1
-#else
-#define LCOMPAT_HAS_CLOSE 0
-#endif
-
 /* Index that stays right when the stack grows. */
 #define lcompat_absindex(L, index) \
   ((index) > 0 || (index) <= LUA_REGISTRYINDEX ? (index) \

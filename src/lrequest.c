@@ -484,7 +484,8 @@ static int setup_new(lua_State *L) {
 
 /*
  * request(setup, client, conversation, options, prompt, stream, tag,
- * keep_partial) -> request | nil, code, message[, detail, index of the prompt's message]
+ * keep_partial) -> request
+ * | nil, code, message[, detail, index of the prompt's message]
  *
  * `options`: JSON fields of the body. `prompt`: sent behind the
  * conversation's messages and kept together with the answer.

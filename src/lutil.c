@@ -57,9 +57,8 @@ lutil_box *lutil_check(lua_State *L, int index, lutil_type type) {
   if(!box)
     lutil_misuse(L, "%s expected, got %s%s", tags[type].name,
                  luaL_typename(L, index),
-                 lua_type(L, index) == LUA_TTABLE
-                 || lua_type(L, index) == LUA_TUSERDATA
-                 ? "" : " (call methods with a colon)");
+                 lua_isuserdata(L, index) ? ""
+                                          : " (call methods with a colon)");
   return box;
 }
 

@@ -109,7 +109,7 @@ function client.new(given)
   state.key_function = type(key) == "function" and key or nil
   state.needs_key = is_opper(url) and not has_authorization(given.headers)
   state.headers = header_lines(given.headers)
-  state.opper = { name = given.name, tags = given.tags, guard = given.guard }
+  state.opper = options.copy { name = given.name, tags = given.tags, guard = given.guard }
   state.on_request = given.on_request
   state.last_id = 0
   state.pending = 0

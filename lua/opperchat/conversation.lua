@@ -41,7 +41,7 @@ local function set_up(self, given)
       core.kind(given.client) or type(given.client))
   end
   local state = core.state(self)
-  state.options = given
+  state.options = options.copy(given)
   state.trace_id = given.trace_id or core.uuid()
   state.usage = new_usage()
   local fields, problem = options.encode(options.body(given))

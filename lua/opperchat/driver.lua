@@ -6,6 +6,8 @@
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
 
+local unpack = table.unpack or unpack -- luacheck: ignore
+
 local driver = {}
 
 -- Every client, so that opperchat.poll() can drive those that were made by
@@ -157,7 +159,7 @@ local function step(task, ...)
   if not results[1] then
     finish(task, false, traceback(task.thread, results[2]))
   elseif coroutine.status(task.thread) == "dead" then
-    finish(task, true, (table.unpack or unpack)(results, 2, results.n))
+    finish(task, true, unpack(results, 2, results.n))
   end
 end
 
@@ -458,7 +460,7 @@ function Task:wait(seconds)
   if self.state == "failed" then
     error(self.results[1], 0)
   end
-  return (table.unpack or unpack)(self.results, 1, self.results.n)
+  return unpack(self.results, 1, self.results.n)
 end
 
 ---Waits for some time: inside `go` without blocking anything else.

@@ -12,8 +12,12 @@ local errors = {}
 local source = debug and debug.getinfo(1, "S").source
 core.set_source(source and source:match("^(.*)errors%.lua$") or "")
 
+---@alias opperchat.ErrorKind
+---| "network"|"tls"|"timeout"|"http"|"api"|"protocol"
+---| "truncated"|"cancelled"|"limit"|"tool"|"schema"|"store"
+
 ---@class opperchat.Error
----@field kind "network"|"tls"|"timeout"|"http"|"api"|"protocol"|"truncated"|"cancelled"|"limit"|"tool"|"schema"|"store"
+---@field kind opperchat.ErrorKind
 ---@field code string short name: the server's own where it gave one
 ---@field message string
 ---@field status? integer HTTP status of the response

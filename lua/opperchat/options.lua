@@ -564,6 +564,28 @@ local function is_empty_list(value)
   return type(value) == "table" and next(value) == nil
 end
 
+---A copy of options: a caller who changes his table later changes nothing here,
+---and nothing unchecked gets in. Functions and userdata stay what they are.
+---@generic T
+---@param value T
+---@param seen? table
+---@return T
+function options.copy(value, seen)
+  if type(value) ~= "table" then
+    return value
+  end
+  seen = seen or {}
+  if not seen[value] then
+    local result = {}
+    seen[value] = result
+    for name, item in next, value do
+      result[name] = options.copy(item, seen)
+    end
+    setmetatable(result, getmetatable(value))
+  end
+  return seen[value]
+end
+
 ---The fields of a request body. A send's options go before the
 ---conversation's, `opperchat.null` in a send removes the conversation's, and
 ---what stands in `extra` (the conversation's, then the send's, where null is

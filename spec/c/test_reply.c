@@ -770,8 +770,10 @@ static void check_two_calls(const char *const *chunks, const char *name) {
     CHECK_FOR(is_text(&reply.calls.items[0].arguments.buf, "{\"x\":1}"), "%s",
               chunks[1]);
     CHECK(is_text(&reply.calls.items[1].arguments.buf, "{\"x\":2}"));
-    CHECK(reply.calls.items[0].id.len == 29 && reply.calls.items[1].id.len == 29);
-    CHECK(memcmp(reply.calls.items[0].id.data, reply.calls.items[1].id.data, 29));
+    CHECK(reply.calls.items[0].id.len == 29);
+    CHECK(reply.calls.items[1].id.len == 29);
+    CHECK(memcmp(reply.calls.items[0].id.data,
+                 reply.calls.items[1].id.data, 29));
   }
   oc_error_clear(&error);
   oc_reply_free(&reply);
@@ -868,7 +870,8 @@ TEST(tells_calls_with_one_id_apart) {
   CHECK(reply.calls.count == 2);
   CHECK(is_text(&reply.calls.items[0].arguments.buf, "{\"x\":1}"));
   CHECK(is_text(&reply.calls.items[1].arguments.buf, "{\"x\":2}"));
-  CHECK(is_text(&reply.calls.items[0].id, "a") && reply.calls.items[1].id.len == 29);
+  CHECK(is_text(&reply.calls.items[0].id, "a"));
+  CHECK(reply.calls.items[1].id.len == 29);
   oc_reply_free(&reply);
 }
 
@@ -1250,7 +1253,8 @@ TEST(short_road_is_taken) {
     CHECK(!oc_reply_chunk(&reply, chunk, strlen(chunk), &error));
     if(i)
       CHECK(reply.effects.count == before && reply.like.len);
-    reply.effects.count = 77;             /* set anew by each chunk that is read */
+    /* set anew by each chunk that is read */
+    reply.effects.count = 77;
   }
   CHECK(reply.content.buf.len == 10 * 7 + 90 * 8);
   oc_reply_free(&reply);

@@ -17,7 +17,8 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* One chunk whose only choice is `choice`, as the line of an event. */
-#define CHUNK(choice) "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\"," \
+#define CHUNK(choice) \
+  "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\"," \
   "\"created\":1,\"model\":\"m\",\"choices\":[" choice "]}"
 #define DELTA(delta) CHUNK("{\"index\":0,\"delta\":" delta \
   ",\"finish_reason\":null}")
@@ -28,7 +29,8 @@
 #define USAGE "\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2," \
   "\"total_tokens\":11,\"prompt_tokens_details\":{\"cached_tokens\":4}," \
   "\"completion_tokens_details\":{\"reasoning_tokens\":1},\"cost\":0.5}"
-#define USAGE_CHUNK "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[]," USAGE "}"
+#define USAGE_CHUNK \
+  "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[]," USAGE "}"
 #define STOP FINISH("stop") "\n\n"
 #define DONE "data: [DONE]\n\n"
 
