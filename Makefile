@@ -135,6 +135,12 @@ demo: deps-run ## Install what is missing, build, and hold a short conversation
 	@$(MAKE) all
 	@$(SET_PATHS) && $(LUA) examples/quickstart.lua
 
+.PHONY: demo-love
+demo-love: ## The same for the game in examples/love, with LuaJIT and LÖVE
+	@LUA=luajit .ci/deps run love
+	@$(MAKE) LUA=luajit all
+	@love examples/love
+
 .PHONY: env
 env: ## Print the settings for this tree: eval "$$(make -s env)"
 	@.ci/env "$(MODULE_DIR)"
@@ -186,6 +192,25 @@ valgrind: deps-test ## Run everything under valgrind
 	@$(SET_PATHS) && OPPERCHAT_SLOW=1 $(RUN_SPECS) --name valgrind \
 	  --wrap "valgrind -q --leak-check=full --error-exitcode=9 \
 	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(SPECS)
+
+.PHONY: gc
+gc: deps-test ## Run the specs with the collector as eager as it can be
+	@$(MAKE) all
+	@$(SET_PATHS) && OPPERCHAT_GC=1 $(RUN_SPECS) --name gc $(SPECS)
+
+# What other systems than Linux wait with.
+POLL = VARIANT=poll- EXTRA_CFLAGS=-DOC_POLLER_POLL
+POLL_SPECS = $(addprefix spec/,transport_spec.lua stream_spec.lua \
+  request_spec.lua driver_spec.lua)
+
+.PHONY: poll
+poll: deps-test ## Run what waits with poll(2) in the place of epoll
+	@$(MAKE) $(POLL) all
+	@$(MAKE) $(POLL) run-poll
+
+.PHONY: run-poll
+run-poll:
+	@$(SET_PATHS) && $(RUN_SPECS) --name poll $(POLL_SPECS)
 
 .PHONY: bench
 bench: deps-bench ## Measure against bare libcurl (BENCH="--strict CASE..." picks)

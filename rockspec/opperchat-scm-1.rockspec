@@ -93,5 +93,6 @@ build = {
     ["opperchat.message"] = "lua/opperchat/message.lua",
     ["opperchat.options"] = "lua/opperchat/options.lua",
     ["opperchat.request"] = "lua/opperchat/request.lua",
+    ["opperchat.types"] = "lua/opperchat/types.lua",
   },
 }

@@ -30,6 +30,8 @@ local rows = {
   { "no space after data:", (HELLO .. STOP .. DONE):gsub("data: ", "data:"), content = "Hello" },
   { "data in several lines", (HELLO .. STOP):gsub('"choices":', '\ndata: "choices":\ndata:')
     .. DONE, content = "Hello" },
+  { "data in several lines, CRLF", with_line_ends((HELLO .. STOP):gsub('"choices":',
+    '\ndata: "choices":\ndata:') .. DONE, "\r\n"), content = "Hello" },
   { "last event without a newline", text("He") .. sse.line('{"index":0,"delta":{"content":"llo"},'
     .. '"finish_reason":"stop"}'), content = "Hello" },
   { "error in the middle", text("He") .. 'data: {"error":{"message":"upstream died",'

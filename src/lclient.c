@@ -190,25 +190,28 @@ static int drain(lua_State *L) {
   lua_setfield(L, 3, "is_draining");
   lua_getfield(L, 3, "requests");       /* 4 */
   lua_pushcfunction(L, traceback);      /* 5 */
+  lua_pushcfunction(L, lrequest_deliver);   /* 6 */
   while(count < MAX_DRAIN && (exchange = oc_client_next(client)) != NULL) {
     int tag = (int)oc_exchange_tag(exchange);
     int status;
     int tries;
     count++;
-    lua_rawgeti(L, 4, tag);             /* 6: the request */
-    if(lua_isnil(L, 6)) {
+    lua_rawgeti(L, 4, tag);             /* 7: the request */
+    if(lua_isnil(L, 7)) {
       oc_exchange_unref(exchange);
-      lua_settop(L, 5);
+      lua_settop(L, 6);
       continue;
     }
-    /* a handler that raises misses what it was called for, no more */
+    /* a handler that raises ends its own request, of which it is told */
     tries = MAX_TRIES;
     do {
-      lua_settop(L, 6);
-      lua_pushcfunction(L, lrequest_deliver);
+      lua_settop(L, 7);
       lua_pushvalue(L, 6);
-      lcompat_get_uservalue(L, 6);
+      lua_pushvalue(L, 7);
+      lcompat_get_uservalue(L, 7);
       status = lua_pcall(L, 2, 0, 5);
+      if(status && status != LUA_ERRMEM)
+        lrequest_abort(L, 7);
       if(status && !errors++) {
         lua_pushvalue(L, -1);
         lua_replace(L, 2);
@@ -222,7 +225,7 @@ static int drain(lua_State *L) {
       lua_rawseti(L, 4, tag);
     }
     oc_exchange_unref(exchange);
-    lua_settop(L, 5);
+    lua_settop(L, 6);
     if(status || (until != OC_NEVER && oc_now_us() >= until))
       break;
   }

@@ -371,6 +371,20 @@ int lrequest_deliver(lua_State *L) {
   return 0;
 }
 
+void lrequest_abort(lua_State *L, int index) {
+  lrequest *request = lutil_open(L, index, LUTIL_REQUEST);
+  if(!oc_exchange_has_ended(request->exchange)) {
+    request->is_cancelled = 1;
+    oc_exchange_cancel(request->exchange, OC_E_HANDLER);
+  }
+}
+
+/* request_abort(request): a handler has raised an error */
+static int request_abort(lua_State *L) {
+  lrequest_abort(L, 1);
+  return 0;
+}
+
 /* deliver(request): the same for one request, whatever its client does */
 static int deliver(lua_State *L) {
   lutil_open(L, 1, LUTIL_REQUEST);
@@ -609,6 +623,7 @@ void lrequest_register(lua_State *L) {
     { "request", request_new },
     { "request_start", request_start },
     { "request_cancel", request_cancel },
+    { "request_abort", request_abort },
     { "request_state", request_state },
     { "request_raw", request_raw },
     { "deliver", deliver },

@@ -13,6 +13,8 @@ void lrequest_register(lua_State *L);
  * May raise out of memory; then it can be called again.
  */
 int lrequest_settle(lua_State *L, int index);
+/* Ends the request at `index`, of which a handler has raised an error. */
+void lrequest_abort(lua_State *L, int index);
 /*
  * Tells the handlers in the state what is new, and the outcome when there
  * is one. A lua_CFunction of (request, its state), to be called protected.

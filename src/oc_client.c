@@ -413,7 +413,8 @@ static void unlist(oc_client *client, oc_exchange *exchange) {
     oc_exchange_links(links->behind)->before = links->before;
   links->before = links->behind = NULL;
   links->is_listed = 0;
-  client->active--;
+  if(!--client->active)
+    client->next_deadline_ms = OC_NEVER;
 }
 
 static void enlist(oc_client *client, oc_exchange *exchange) {

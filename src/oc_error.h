@@ -71,6 +71,7 @@
   X(E_UTF8, PROTOCOL, "bad_utf8", "not valid UTF-8")                         \
   X(E_CANCELLED, CANCELLED, "cancelled", "the request was cancelled")        \
   X(E_CLOSED, CANCELLED, "closed", "the client was closed")                  \
+  X(E_HANDLER, CANCELLED, "handler_failed", "a handler raised an error")     \
   /* wrong use: the binding raises these */                                  \
   X(E_ROLE, MISUSE, "unknown_role", "unknown role")                          \
   X(E_NO_ROLE, MISUSE, "no_role", "a message needs a role")                  \

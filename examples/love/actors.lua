@@ -218,6 +218,11 @@ function Traveller:mouth()
   return self.x + 2, Scene.ground(self.x) - 58
 end
 
+--- Comes nearer to listen, and stays a while.
+function Traveller:approach()
+  self.goal, self.idle, self.listens = 232, math.max(self.idle, RESTLESS), true
+end
+
 ---@param dt number
 ---@param steer number -1 left, 0, 1 right: what the player wants
 function Traveller:update(dt, steer)
@@ -228,14 +233,16 @@ function Traveller:update(dt, steer)
     local way = self.goal - self.x
     wish = math.max(-1, math.min(1, way / 20)) * WALK_SPEED * 0.5
     if math.abs(way) < 3 then
-      self.goal = love.math.random(90, 330)
-      self.idle = RESTLESS - 1 - 2 * love.math.random()
+      self.idle = (self.listens and -6 or 0) + 2 * love.math.random()
+      self.goal = love.math.random(80, 250)
+      self.facing = self.listens and 1 or self.facing
+      self.listens = false
     end
   end
   self.speed = self.speed + (wish - self.speed) * (1 - math.exp(-10 * dt))
   self.x = math.max(LEFT_END, math.min(RIGHT_END, self.x + self.speed * dt))
   self.stride = self.stride + self.speed * dt * 0.16
-  if math.abs(self.speed) > 4 then
+  if math.abs(self.speed) > 8 then
     self.facing = self.speed > 0 and 1 or -1
   end
 end

@@ -7,7 +7,7 @@ function love.conf(t)
   t.window.width, t.window.height = 1200, 675
   t.window.minwidth, t.window.minheight = 480, 270
   t.window.resizable = true
-  t.window.msaa = 0
+  t.window.msaa = 4
 
   if os.getenv("OPPERCHAT_LOVE_TEST") then
     t.window.width, t.window.height = 800, 450

@@ -98,6 +98,7 @@ local function ask(question)
   game.question:push(question)
   game.question:finish()
   game.question:skip()
+  game.traveller:approach()
   game.npc:ask(question)
 end
 
@@ -129,7 +130,7 @@ function love.load()
     paper = { 1, 0.97, 0.91 }, ink = { 0.23, 0.15, 0.30 }, name_color = { 0.76, 0.28, 0.40 },
   }
   game.question_bubble = Bubble.new{
-    width = 190, rows = 3, font = "panel", lean = 0.35,
+    width = 190, rows = 3, font = "panel", lean = 0.7,
     paper = { 0.98, 0.90, 0.84 }, ink = { 0.36, 0.20, 0.32 },
   }
 

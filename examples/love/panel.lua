@@ -21,7 +21,7 @@ local FRAMES = 48
 ---@param options { questions: string[], on_ask: fun(question: string), on_stop: fun() }
 function Panel.new(options)
   return setmetatable({
-    options = options, text = "", time = 0, frames = {}, fps = 60, status = "", chips = 1,
+    options = options, text = "", time = 0, frames = {}, status = "", chips = 1,
   }, Panel)
 end
 
@@ -33,11 +33,6 @@ function Panel:update(dt, npc)
   if #self.frames > FRAMES then
     table.remove(self.frames, 1)
   end
-  local sum = 0
-  for _, frame in ipairs(self.frames) do
-    sum = sum + frame
-  end
-  self.fps = #self.frames / math.max(sum, 1e-6)
   self.is_busy = npc:is_busy()
   self.can_stop = self.is_busy or npc.typewriter:is_typing()
   self.status = self.is_busy and (npc.mood == "speaking" and "streaming" or "waiting") or "ready"
@@ -74,10 +69,14 @@ local function pill(x, y, width, height, tint)
   lg.rectangle("fill", x, y, width, height, height / 2)
 end
 
+local function chip_widths(font, key, text)
+  local key_width = math.max(18, font:getWidth(key) + 10)
+  return key_width, key_width + font:getWidth(text) + 20
+end
+
 -- A key cap with what it does; returns where the next one goes.
 local function draw_chip(font, x, y, key, text, alpha)
-  local key_width = math.max(18, font:getWidth(key) + 10)
-  local width = key_width + font:getWidth(text) + 20
+  local key_width, width = chip_widths(font, key, text)
   pill(x, y, width, 22, { DARK[1], DARK[2], DARK[3], 0.66 * alpha })
   lg.setColor(GOLD[1], GOLD[2], GOLD[3], alpha)
   lg.rectangle("fill", x + 3, y + 3, key_width, 16, 8)
@@ -91,11 +90,11 @@ local function draw_chip(font, x, y, key, text, alpha)
 end
 
 local function draw_frames(self, font)
-  local width = 172
+  local width = 158
   local x, y = 800 - 14 - width, 14
   pill(x, y, width, 24, { DARK[1], DARK[2], DARK[3], 0.55 })
   local tint = self.is_busy and GOLD or { 0.62, 0.90, 0.72 }
-  local beat = self.is_busy and 0.6 + 0.4 * math.sin(self.time * 6) or 1
+  local beat = self.is_busy and 0.8 + 0.2 * math.sin(self.time * 6) or 1
   lg.setColor(tint[1], tint[2], tint[3], beat)
   lg.circle("fill", x + 14, y + 12, 3.6, 16)
   lg.setFont(font)
@@ -106,10 +105,8 @@ local function draw_frames(self, font)
   for i, frame in ipairs(self.frames) do
     local height = math.min(16, math.max(1, frame / 0.05 * 16))
     lg.setColor(tint[1], tint[2], tint[3], 0.25 + 0.5 * i / FRAMES)
-    lg.rectangle("fill", x + 82 + (i - 1), y + 20 - height, 1, height)
+    lg.rectangle("fill", x + 94 + (i - 1), y + 20 - height, 1, height)
   end
-  lg.setColor(CREAM)
-  lg.printf(string.format("%.0f", self.fps), x + width - 38, text_y, 26, "right")
 end
 
 ---@param fonts table<string, table>
@@ -150,11 +147,12 @@ function Panel:draw(fonts)
     lg.setColor(GOLD)
     lg.rectangle("fill", LEFT + 20 + math.min(text_width, room - 4), TOP + 7, 1.6, HEIGHT - 14)
   end
+  local key, deed = "< >", "walk"
   if self.can_stop then
-    draw_chip(fonts.small, LEFT + WIDTH - 86, TOP + 4, "Esc", self.is_busy and "stop" or "skip", 1)
-  else
-    draw_chip(fonts.small, LEFT + WIDTH - 122, TOP + 4, "\226\134\144 \226\134\146", "walk", 1)
+    key, deed = "Esc", self.is_busy and "stop" or "skip"
   end
+  local _, width = chip_widths(fonts.small, key, deed)
+  draw_chip(fonts.small, LEFT + WIDTH - width - 4, TOP + 4, key, deed, 1)
 end
 
 return Panel

@@ -103,7 +103,6 @@ end
 -- ---------------------------------------------------------------------------
 
 ---@class opperchat.Task
----@field state "running"|"done"|"failed"
 local Task = {}
 Task.__index = Task
 Task.__name = "opperchat.Task"

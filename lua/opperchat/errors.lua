@@ -12,20 +12,7 @@ local errors = {}
 local source = debug and debug.getinfo(1, "S").source
 core.set_source(source and source:match("^(.*)errors%.lua$") or "")
 
----@alias opperchat.ErrorKind
----| "network"|"tls"|"timeout"|"http"|"api"|"protocol"
----| "truncated"|"cancelled"|"limit"|"tool"|"schema"|"store"
-
 ---@class opperchat.Error
----@field kind opperchat.ErrorKind
----@field code string short name: the server's own where it gave one
----@field message string
----@field status? integer HTTP status of the response
----@field retryable boolean the same request may succeed later
----@field retry_after? number seconds the server asks to wait
----@field attempts? integer how many times the request was sent
----@field trace_id? string Opper's id of the request
----@field partial? opperchat.Reply what had arrived
 local Error = {}
 Error.__index = Error
 Error.__name = "opperchat.Error"

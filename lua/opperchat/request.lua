@@ -120,7 +120,11 @@ end
 local function move(self, state, seconds)
   if core.state(state.client).is_draining then
     core.step(state.client, seconds, true)
-    core.deliver(self)
+    local ok, err = pcall(core.deliver, self)
+    if not ok then
+      core.request_abort(self)
+      error(err, 0)
+    end
   else
     driver.move(state.client, seconds)
   end

@@ -256,6 +256,12 @@ TEST(line_ends) {
       FINISH("stop") "\r\n\r\ndata: [DONE]\r\n\r\n", "Hello #stop" },
     { "CR", TEXT("Hel") "\r\r" TEXT("lo") "\r\r"
       FINISH("stop") "\r\rdata: [DONE]\r\r", "Hello #stop" },
+    { "CRLF within an event", "event: x\r\ndata: {\"choices\":[\r\n"
+      "data: {\"delta\":{\"content\":\"Hello\"},\r\n: comment\r\ndata: "
+      "\"finish_reason\":\"stop\"}]}\r\n\r\n", "Hello #stop" },
+    { "CR within an event", "event: x\rdata: {\"choices\":[\r"
+      "data: {\"delta\":{\"content\":\"Hello\"},\r: comment\rdata: "
+      "\"finish_reason\":\"stop\"}]}\r\r", "Hello #stop" },
     { "mixed", TEXT("Hel") "\r\n\n" TEXT("lo") "\r\r\n"
       FINISH("stop") "\n\rdata: [DONE]\r\n\r", "Hello #stop" },
     { "many blank lines", "\n\n\r\n" HELLO "\n\n\n\r\r" STOP "\n" DONE,

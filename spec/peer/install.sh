@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the official npm client for spec/peer_spec.lua, unless what is
-# installed is already what the lock file says.
+# Installs the official npm client for spec/peer_spec.lua and the server for
+# spec/aimock_spec.lua, unless what is installed is already what the lock file
+# says.
 set -eu
 cd "$(dirname "$0")"
 
@@ -10,7 +11,7 @@ if [ -e "$installed" ] && [ ! package-lock.json -nt "$installed" ]; then
   exit 0
 fi
 if ! command -v npm >/dev/null 2>&1; then
-  echo "spec/peer: npm is missing, the peer spec will be pending" >&2
+  echo "spec/peer: npm is missing, the peer and aimock specs will be pending" >&2
   exit 0
 fi
 npm ci --ignore-scripts --no-audit --no-fund

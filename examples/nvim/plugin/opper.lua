@@ -108,16 +108,20 @@ local function summary(reply)
   return table.concat(parts, ", ")
 end
 
+local function add_note(session, note)
+  add(session, (session.has_text and "\n\n" or "") .. note)
+end
+
 -- Called once for each request, however it ends.
 local function finish(session, reply, err)
   session.request = nil
   if reply then
     set_status(session, summary(reply))
   elseif err.kind == "cancelled" then
-    add(session, " *(stopped)*")
+    add_note(session, "*(stopped)*")
     set_status(session, "stopped")
   else
-    add(session, " *(failed)*")
+    add_note(session, "*(failed)*")
     set_status(session, "failed")
     notify(err.message, "ERROR")
   end
@@ -135,7 +139,7 @@ local function ask(session, question)
   local line = vim.api.nvim_buf_get_lines(buffer, last, last + 1, false)[1]
   session.place = vim.api.nvim_buf_set_extmark(buffer, marks, last, #line, { id = session.place })
   vim.api.nvim_win_set_cursor(0, { last + 1, #line })
-  session.is_joining = false
+  session.is_joining, session.has_text = false, false
   local is_empty = last == 0 and line == ""
   add(session, (is_empty and "" or "\n\n") .. "> " .. question:gsub("\n", "\n> ") .. "\n\n")
 
@@ -143,6 +147,7 @@ local function ask(session, question)
     -- What the reader sees of an answer that was stopped, the model remembers too.
     keep_partial = true,
     on_delta = function(text)
+      session.has_text = true
       add(session, text)
     end,
     on_done = function(reply, failure)

@@ -1,0 +1,399 @@
+---@meta
+---The public classes and options, for editors with a Lua language server. Not
+---a module: nothing loads it. The functions are annotated where they are written.
+
+-- ---------------------------------------------------------------------------
+-- Options
+-- ---------------------------------------------------------------------------
+
+---Seconds; false: no limit.
+---@class opperchat.Timeouts
+---@field connect? number|false until the connection is there (10)
+---@field first_token? number|false until the first text, reasoning or tool fragment (300)
+---@field idle? number|false after it, the longest silence (60)
+---@field total? number|false the whole request (none)
+
+---Opper's guards.
+---@class opperchat.Guard
+---@field input? string|string[] names of guards for what is sent
+---@field output? string|string[] names of guards for the answer
+---@field action? "flag"|"block"|"redact"
+
+---What is known of a request before it is sent.
+---@class opperchat.RequestInfo
+---@field conversation opperchat.Conversation
+---@field url string
+
+---Opper's headers.
+---@class opperchat.HeaderOptions
+---@field name? string name of the function, for tracing
+---@field tags? table<string, string|number> at most 8
+---@field guard? opperchat.Guard
+
+---Options of `opperchat.client`.
+---@class opperchat.ClientOptions: opperchat.HeaderOptions
+---@field api_key? string|fun(): string `OPPER_API_KEY` when left out; "": none
+---@field base_url? string what stands before `/chat/completions`; left out: `OPPER_BASE_URL`,
+---then Opper's
+---@field headers? table<string, string>
+---@field timeout? opperchat.Timeouts
+---@field max_connections? integer
+---@field max_response_bytes? integer (64 MiB)
+---@field proxy? string URL; left out: what the environment says; "": none
+---@field ca_file? string file with the certificates that are trusted
+---@field http2? boolean (true)
+---@field on_request? fun(info: opperchat.RequestInfo) called before each request
+
+---Parameters of the model: fields of the request body.
+---@class opperchat.BodyOptions
+---@field model? string
+---@field temperature? number
+---@field top_p? number
+---@field max_tokens? integer
+---@field max_completion_tokens? integer
+---@field stop? string|string[]
+---@field seed? integer
+---@field frequency_penalty? number
+---@field presence_penalty? number
+---@field reasoning_effort? string
+---@field verbosity? string
+---@field response_format? table
+---@field tools? table[]
+---@field tool_choice? string|table
+---@field parallel_tool_calls? boolean
+---@field user? string
+---@field metadata? table<string, any>
+---@field logit_bias? table<string|integer, number>
+---@field logprobs? boolean
+---@field top_logprobs? integer
+---@field service_tier? string
+---@field store? boolean
+---@field prompt_cache_key? string
+---@field extra? table<string, any> other fields of the body
+
+---How an answer is received.
+---@class opperchat.ReceivingOptions
+---@field include_usage? boolean ask for token counts at the end of a stream (true)
+---@field keep_partial? boolean keep the text of an answer that was cut short (false)
+
+---Options of a conversation and of one request.
+---@class opperchat.SharedOptions: opperchat.BodyOptions, opperchat.ReceivingOptions
+
+---Options of `opperchat.conversation`.
+---@class opperchat.ConversationOptions: opperchat.HeaderOptions, opperchat.SharedOptions
+---@field client? opperchat.Client
+---@field system? opperchat.Content the first message
+---@field messages? opperchat.Message[] the messages after it
+---@field trace_id? string a random UUID when left out
+
+---Options of one `send`, `start` or `stream`.
+---@class opperchat.SendOptions: opperchat.SharedOptions
+---@field stream? boolean ask for the answer as a stream
+---@field on_delta? fun(text: string, request: opperchat.Request)
+---@field on_event? fun(event: opperchat.Event, request: opperchat.Request)
+---@field on_done? fun(reply?: opperchat.Reply, err?: opperchat.Error)
+
+---@class opperchat.PollOptions
+---@field seconds? number how long it may wait for news (0)
+---@field budget? number how many seconds it may go on calling handlers (no limit)
+
+-- ---------------------------------------------------------------------------
+-- Messages
+-- ---------------------------------------------------------------------------
+
+---@class opperchat.TextPart
+---@field type "text"
+---@field text string
+
+---@class opperchat.ImageUrl
+---@field url string an address or a `data:` URL
+---@field detail? string
+
+---@class opperchat.ImagePart
+---@field type "image_url"
+---@field image_url opperchat.ImageUrl
+
+---Any other part that the server knows.
+---@class opperchat.OtherPart
+---@field type string
+---@field [string] any
+
+---@alias opperchat.Part opperchat.TextPart|opperchat.ImagePart|opperchat.OtherPart
+
+---@alias opperchat.Content string|opperchat.Part|(string|opperchat.Part)[]
+
+---@alias opperchat.Role "system"|"developer"|"user"|"assistant"|"tool"
+
+---@class opperchat.Message
+---@field role opperchat.Role
+---@field content? opperchat.Content
+---@field name? string
+---@field tool_calls? table[] as the API writes them
+---@field tool_call_id? string of a `tool` message: the call it answers
+---@field [string] any
+
+-- ---------------------------------------------------------------------------
+-- Answers
+-- ---------------------------------------------------------------------------
+
+---@class opperchat.ToolCall
+---@field id string
+---@field name string
+---@field arguments any decoded; nil when it is not JSON
+---@field arguments_json string as the model wrote it
+
+---Absent: the server did not say. `requests` is there in the totals of a
+---conversation, where all the others are too.
+---@class opperchat.Usage
+---@field requests? integer
+---@field prompt_tokens? integer
+---@field completion_tokens? integer
+---@field total_tokens? integer
+---@field cached_tokens? integer
+---@field reasoning_tokens? integer
+---@field cost? number US dollars
+
+---Seconds since the start of the request.
+---@class opperchat.Timing
+---@field connect? number
+---@field first_byte? number
+---@field first_token? number
+---@field total? number
+
+---@class opperchat.Reply
+---@field content? string
+---@field finish_reason? string
+---@field tool_calls? opperchat.ToolCall[]
+---@field reasoning? string
+---@field refusal? string
+---@field usage? opperchat.Usage
+---@field id? string
+---@field model? string as the server names it
+---@field trace_id? string Opper's id of the request
+---@field served_model? string
+---@field served_provider? string
+---@field attempts integer how many times the request was sent
+---@field timing opperchat.Timing
+---@field raw fun(): table? the whole answer, decoded
+
+---@alias opperchat.ErrorKind
+---| "network"
+---| "tls"
+---| "timeout"
+---| "http"
+---| "api"
+---| "protocol"
+---| "truncated"
+---| "cancelled"
+---| "limit"
+---| "tool"
+---| "schema"
+---| "store"
+
+---What ended a request without a reply. `tostring` gives one line.
+---@class opperchat.Error
+---@field kind opperchat.ErrorKind
+---@field code string short name: the server's own where it gave one
+---@field message string
+---@field status? integer HTTP status of the response
+---@field retryable boolean the same request may succeed later
+---@field retry_after? number seconds the server asks to wait
+---@field attempts? integer how many times the request was sent
+---@field trace_id? string Opper's id of the request
+---@field partial? opperchat.Reply what had arrived
+
+---What is new: `text` of "content", "reasoning" and "refusal"; the others of "tool_call".
+---@class opperchat.Event
+---@field type "content"|"reasoning"|"refusal"|"tool_call"
+---@field text? string
+---@field index? integer 1 is the first call
+---@field id? string in the first event of a call
+---@field name? string in the first event of a call
+---@field arguments? string a fragment of JSON text
+
+-- ---------------------------------------------------------------------------
+-- Objects
+-- ---------------------------------------------------------------------------
+
+---Connections, credentials, timeouts and limits, shared by any number of conversations.
+---@class opperchat.Client
+local Client = {}
+
+---Moves this client forward and calls the handlers of its requests. Returns at once
+---unless told to wait.
+---@param given? number|opperchat.PollOptions
+---@return integer active how many requests are under way
+function Client:poll(given) end
+
+---How many requests have not been told their ending.
+---@return integer
+function Client:active() end
+
+---A descriptor that is readable when `poll` has work to do.
+---@return integer? descriptor nil: this system has none
+function Client:pollfd() end
+
+---What to watch the descriptor for.
+---@return "r"
+function Client:events() end
+
+---Seconds until `poll` has to be called in any case.
+---@return number? seconds nil: not before the descriptor is readable
+function Client:timeout() end
+
+---Ends every request of this client and closes its connections.
+function Client:close() end
+
+---A list of messages, the options sent with it, and what can be done with both.
+---@class opperchat.Conversation
+---@operator len: integer
+local Conversation = {}
+
+---Adds a message at the end: `append(role, content[, fields])` or `append(message)`.
+---@param role opperchat.Role|opperchat.Message
+---@param content? opperchat.Content
+---@param fields? table the message's other fields
+---@return opperchat.Conversation self
+function Conversation:append(role, content, fields) end
+
+---Replaces the messages `i` to `j` by others. `j = i - 1` only inserts.
+---@param i integer negative ones count from the end
+---@param j integer
+---@param messages? opperchat.Message[]
+---@return opperchat.Conversation self
+function Conversation:splice(i, j, messages) end
+
+---Takes back the last turns: each user message with everything behind it.
+---@param n? integer how many, 1 when left out
+---@return opperchat.Conversation self
+function Conversation:undo(n) end
+
+---Drops all turns. The head stays.
+---@return opperchat.Conversation self
+function Conversation:clear() end
+
+---Another conversation that begins with the same messages and options.
+---@param options? opperchat.ConversationOptions what is to be different
+---@return opperchat.Conversation
+function Conversation:fork(options) end
+
+---Copies of the messages from `i` to `j`.
+---@param i? integer 1 when left out; negative ones count from the end
+---@param j? integer -1 when left out
+---@return opperchat.Message[]
+function Conversation:messages(i, j) end
+
+---A copy of the last message.
+---@return opperchat.Message?
+function Conversation:last() end
+
+---What all requests of this conversation took together.
+---@return opperchat.Usage
+function Conversation:usage() end
+
+---The exact body that `send` would post.
+---@param prompt? opperchat.Content nil: the list as it is
+---@param options? opperchat.SendOptions
+---@return string json
+function Conversation:preview(prompt, options) end
+
+---Sends the list, with `prompt` at its end, and waits for the answer.
+---@param prompt? opperchat.Content nil: the list as it is
+---@param options? opperchat.SendOptions
+---@return opperchat.Reply? reply
+---@return opperchat.Error? err
+function Conversation:send(prompt, options) end
+
+---The same without waiting.
+---@param prompt? opperchat.Content nil: the list as it is
+---@param options? opperchat.SendOptions
+---@return opperchat.Request? request
+---@return opperchat.Error? err
+function Conversation:start(prompt, options) end
+
+---Sends the list and returns what to loop over. What goes wrong is raised.
+---@param prompt? opperchat.Content nil: the list as it is
+---@param options? opperchat.SendOptions
+---@return opperchat.Request
+function Conversation:stream(prompt, options) end
+
+---Drops the messages and cancels a request in flight.
+function Conversation:close() end
+
+---One request in flight. Calling it waits for the next piece of text, nil at the end.
+---@class opperchat.Request
+---@overload fun(): string?
+local Request = {}
+
+---Waits for the end of the request: blocking, or inside `go` yielding.
+---@param seconds? number at most; nil: as long as it takes
+---@return opperchat.Reply? reply
+---@return opperchat.Error? err nil together with a nil reply: the time was up
+function Request:wait(seconds) end
+
+---Ends the request now.
+function Request:cancel() end
+
+---@return "sending"|"receiving"|"done"|"failed"|"cancelled"
+function Request:state() end
+
+---The text that has arrived so far.
+---@return string
+function Request:content() end
+
+---What `opperchat.go` returns.
+---@class opperchat.Task
+---@field state "running"|"done"|"failed"
+local Task = {}
+
+---Waits until the task has ended. Raises what its function raised.
+---@param seconds? number at most
+---@return any ... what its function returned; nothing when the time was up
+function Task:wait(seconds) end
+
+-- ---------------------------------------------------------------------------
+-- The module
+-- ---------------------------------------------------------------------------
+
+---@class opperchat
+---@field version string
+---@field null any JSON's null; as an option of a request: not what the conversation says
+local opperchat = {}
+
+---Makes a client.
+---@param options? opperchat.ClientOptions
+---@return opperchat.Client
+function opperchat.client(options) end
+
+---Makes a conversation.
+---@param options? opperchat.ConversationOptions
+---@return opperchat.Conversation
+function opperchat.conversation(options) end
+
+---Moves every client forward: once a frame.
+---@param given? number|opperchat.PollOptions
+---@return integer active how many requests are under way and tasks asleep
+function opperchat.poll(given) end
+
+---Runs a function in a coroutine in which waiting does not block.
+---@param fn function
+---@param ... any its arguments
+---@return opperchat.Task
+function opperchat.go(fn, ...) end
+
+---Waits for some time, inside `go` without blocking.
+---@param seconds number
+function opperchat.sleep(seconds) end
+
+---Marks a table as a list, so that it is written as `[]` when it is empty.
+---@param list table
+---@return table list
+function opperchat.array(list) end
+
+---What kind of object a value is.
+---@param value any
+---@return "client"|"conversation"|"request"|nil kind nil: none of ours
+---@return boolean? is_open
+function opperchat.type(value) end
+
+return opperchat

@@ -1,0 +1,402 @@
+-- The documentation: every program in it runs, every link leads somewhere, and
+-- nothing that a program can use goes without mention there or in types.lua.
+
+local opperchat = require "opperchat"
+local core = require "opperchat.core"
+local options = require "opperchat.options"
+local Server = require "spec.support.server"
+
+local PAGES = {
+  "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
+  "docs/errors.md", "docs/options.md",
+}
+
+-- Seconds for one program; checkers of memory are slow.
+local LIMIT = (os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS")) and 120 or 20
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local texts, all_text = {}, ""
+for _, page in ipairs(PAGES) do
+  texts[page] = read(page)
+  all_text = all_text .. texts[page]
+end
+
+-- The programs --------------------------------------------------------------
+
+-- Blocks marked as Lua: { place =, code = }.
+local function blocks_of(page)
+  local blocks, block, number = {}, nil, 0
+  local is_inside = false
+  for line in texts[page]:gmatch("([^\n]*)\n") do
+    number = number + 1
+    local mark = line:match("^```(.*)$")
+    if mark and not is_inside then
+      is_inside = true
+      if mark:find("^lua") then
+        assert(mark == "lua", page .. ":" .. number .. ": all Lua is run, without exception")
+        block = { place = page .. ":" .. number, lines = {} }
+      end
+    elseif mark then
+      is_inside = false
+      if block then
+        block.code = table.concat(block.lines, "\n") .. "\n"
+        blocks[#blocks + 1] = block
+        block = nil
+      end
+    elseif block then
+      block.lines[#block.lines + 1] = line
+    end
+  end
+  assert(not is_inside, page .. ": a block has no end")
+  return blocks
+end
+
+-- The lines a program promises to print: what stands behind "-->".
+local function promises_of(block)
+  local promises = {}
+  for _, line in ipairs(block.lines) do
+    promises[#promises + 1] = line:match("%-%-> (.*)$")
+  end
+  return promises
+end
+
+local function interpreter()
+  local i = 0
+  while arg[i - 1] do
+    i = i - 1
+  end
+  return arg[i]
+end
+
+local function quote(word)
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+local has_timeout = os.execute("command -v timeout >/dev/null 2>&1")
+has_timeout = has_timeout == true or has_timeout == 0
+
+-- What a program prints, and its exit code.
+local function run(block, url)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(block.code)
+  file:close()
+  local pipe = assert(io.popen("{ OPPER_API_KEY=key-of-the-docs OPPER_BASE_URL=" .. quote(url)
+    .. " "
+    .. (has_timeout and "timeout -k 1 " .. LIMIT .. " " or "")
+    .. quote(interpreter()) .. " spec/support/docs_host.lua " .. quote(path)
+    .. "; } 2>&1 </dev/null; echo \"exit=$?\""))
+  local output = pipe:read("*a")
+  pipe:close()
+  os.remove(path)
+  return output:match("^(.*)exit=(%d+)\n$")
+end
+
+local function completion(message, reason)
+  return {
+    body = {
+      id = "chatcmpl-docs", object = "chat.completion", model = "test/model",
+      choices = { { index = 0, finish_reason = reason, message = message } },
+      usage = {
+        prompt_tokens = 9, completion_tokens = 5, total_tokens = 14, cost = 0.0001,
+        prompt_tokens_details = { cached_tokens = 4 },
+        completion_tokens_details = { reasoning_tokens = 2 },
+      },
+    },
+    headers = {
+      ["X-Opper-Trace-Id"] = "trace", ["X-Opper-Served-Model"] = "model",
+      ["X-Opper-Served-Provider"] = "provider",
+    },
+  }
+end
+
+local function call(id, name, arguments)
+  return { id = id, type = "function", ["function"] = { name = name, arguments = arguments } }
+end
+
+-- What the server has to say to some of them: { text in the block, function }.
+local SCENES = {
+  { "reply.tool_calls do", function(server)
+    server:reply(completion({ role = "assistant", tool_calls = {
+      call("call_1", "weather", '{"city":"Oslo"}'), call("call_2", "weather", '{"city":"Rome"}'),
+    } }, "tool_calls"))
+  end },
+  { "retryable", function(server)
+    server:reply{ status = 503, body = "busy" }
+  end },
+  -- an answer that is never complete
+  { "keep_partial = true }\n\nlocal request", function(server)
+    server:script{
+      { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: "
+        .. '{"choices":[{"index":0,"delta":{"content":"It was"}}]}\n\n' },
+      { "stall" },
+    }
+  end },
+}
+
+describe("the documentation", function()
+  local server
+
+  setup(function()
+    server = Server.start()
+  end)
+
+  teardown(function()
+    server:stop()
+  end)
+
+  for _, page in ipairs(PAGES) do
+    for _, block in ipairs(blocks_of(page)) do
+      it("has a program that runs at " .. block.place, function()
+        server:reset()
+        for _, scene in ipairs(SCENES) do
+          if block.code:find(scene[1], 1, true) then
+            scene[2](server)
+          end
+        end
+        local output, status = run(block, server.url)
+        if output:find("^skipped: ") then
+          pending(output)
+          return
+        end
+        assert.equal("0", status, block.place .. ":\n" .. output)
+        local at = 1
+        for _, promise in ipairs(promises_of(block)) do
+          local first, last = ("\n" .. output):find("\n" .. promise .. "\n", at, true)
+          assert.truthy(first, block.place .. " does not print: " .. promise .. "\n" .. output)
+          at = last
+        end
+      end)
+    end
+  end
+
+  it("begins each page with a program", function()
+    for _, page in ipairs(PAGES) do
+      if page ~= "README.md" then
+        assert.truthy(texts[page]:find("^# [^\n]+\n\n```lua\n"), page)
+      end
+    end
+  end)
+
+  it("links to files and headings that exist", function()
+    local function anchors(text)
+      local found = {}
+      for heading in ("\n" .. text):gmatch("\n#+ ([^\n]+)") do
+        found[heading:lower():gsub("[^%w -]", ""):gsub(" ", "-")] = true
+      end
+      return found
+    end
+    for page, text in pairs(texts) do
+      local folder = page:match("^(.*/)") or ""
+      local prose = text:gsub("\n```.-\n```", ""):gsub("`[^`\n]+`", "")
+      for target in prose:gmatch("%]%(([^)]+)%)") do
+        if not target:find("^https?://") then
+          local path, anchor = target:match("^([^#]*)#?(.*)$")
+          path = path == "" and page or folder .. path
+          local file = io.open(path)
+          assert.truthy(file, page .. ": no such file: " .. target)
+          if anchor ~= "" then
+            assert.truthy(anchors(file:read("*a"))[anchor], page .. ": no such heading: " .. target)
+          end
+          file:close()
+        end
+      end
+    end
+  end)
+
+  it("has no stray blanks", function()
+    for page, text in pairs(texts) do
+      assert.is_nil(text:find("[ \t]\n"), page .. ": blanks at the end of a line")
+      assert.is_nil(text:find("\r"), page)
+    end
+  end)
+end)
+
+-- What there is, against what is said of it ------------------------------------
+
+-- Classes of types.lua: { parents = {...}, fields = {...}, methods = {...} }.
+local function read_types()
+  local classes, by_variable, class = {}, {}, nil
+  for line in read("lua/opperchat/types.lua"):gmatch("[^\n]+") do
+    local name, parents = line:match("^%-%-%-@class ([%w._]+):?(.*)$")
+    local variable = line:match("^local (%w+) = {}$")
+    local owner, method = line:match("^function (%w+)[.:]([%w_]+)%(")
+    if name then
+      class = { parents = {}, fields = {} }
+      classes[name] = class
+      for parent in parents:gmatch("[%w._]+") do
+        table.insert(class.parents, parent)
+      end
+    elseif variable then
+      by_variable[variable] = class.fields
+    elseif method then
+      local fields = by_variable[owner]
+      fields[method] = true
+    else
+      local field = line:match("^%-%-%-@field ([%w_]+)")
+      if field then
+        class.fields[field] = true
+      end
+    end
+  end
+  local function inherit(into, from)
+    for field in pairs(from.fields) do
+      into.fields[field] = true
+    end
+    for _, parent in ipairs(from.parents) do
+      inherit(into, assert(classes[parent], parent))
+    end
+  end
+  for _, own in pairs(classes) do
+    for _, parent in ipairs(own.parents) do
+      inherit(own, classes[parent])
+    end
+  end
+  return classes
+end
+
+local function names_in(given)
+  local names = {}
+  for name in pairs(given) do
+    if type(name) == "string" and not name:find("^_") then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+local function lists(text, name)
+  return text:find("`" .. name .. "`", 1, true) or text:find("`" .. name .. "()`", 1, true)
+end
+
+describe("types.lua and the documentation", function()
+  local classes = read_types()
+
+  for kind, class in pairs{
+    client = "opperchat.Client", conversation = "opperchat.Conversation",
+    request = "opperchat.Request",
+  } do
+    it("know the methods of a " .. kind, function()
+      local methods = core.methods(kind)
+      assert.same(names_in(methods), names_in(classes[class].fields))
+      for _, name in ipairs(names_in(methods)) do
+        assert.truthy(all_text:find("[:`]" .. name .. "%f[^%w_]"), class .. ":" .. name)
+      end
+    end)
+  end
+
+  it("know the functions of the module", function()
+    assert.same(names_in(opperchat), names_in(classes["opperchat"].fields))
+    for _, name in ipairs(names_in(opperchat)) do
+      assert.truthy(all_text:find("opperchat%." .. name .. "%f[^%w_]"), "opperchat." .. name)
+    end
+  end)
+
+  it("know tasks", function()
+    local task = opperchat.go(function() end)
+    local methods = names_in(getmetatable(task).__index)
+    for _, name in ipairs(methods) do
+      assert.truthy(classes["opperchat.Task"].fields[name], name)
+      assert.truthy(all_text:find("task:" .. name, 1, true), name)
+    end
+  end)
+
+  for set, class in pairs{
+    client = "opperchat.ClientOptions", conversation = "opperchat.ConversationOptions",
+    send = "opperchat.SendOptions",
+  } do
+    it("know the options of a " .. set, function()
+      local known = names_in(options[set].known)
+      assert.same(known, names_in(classes[class].fields))
+      for _, name in ipairs(known) do
+        assert.truthy(lists(texts["docs/options.md"], name), name)
+      end
+    end)
+  end
+
+  it("name no option that does not exist", function()
+    local known = { connect = true, first_token = true, idle = true, total = true }
+    for _, set in pairs{ options.client, options.conversation, options.send } do
+      for name in pairs(set.known) do
+        known[name] = true
+      end
+    end
+    for row in texts["docs/options.md"]:gmatch("\n| ([^|]*)|") do
+      for name in row:gmatch("`([%w_]+)`") do
+        assert.truthy(known[name], name)
+      end
+    end
+  end)
+
+  it("know all fields of a reply and of an error", function()
+    local server = Server.start()
+    local chat = opperchat.conversation{ client = opperchat.client{ base_url = server.url } }
+    server:reply(completion({
+      role = "assistant", content = "ok", reasoning_content = "hm", refusal = "no",
+      tool_calls = { call("call_1", "f", "{}") },
+    }, "tool_calls"))
+    local reply = assert(chat:send("Hi"))
+    server:reply{ status = 500, body = "no", headers = { ["X-Opper-Trace-Id"] = "trace" } }
+    local _, err = chat:fork():clear():send("Hi")
+    server:stop()
+
+    for class, given in pairs{
+      ["opperchat.Reply"] = reply, ["opperchat.Usage"] = reply.usage,
+      ["opperchat.Timing"] = reply.timing, ["opperchat.ToolCall"] = reply.tool_calls[1],
+      ["opperchat.Error"] = err,
+    } do
+      for _, name in ipairs(names_in(given)) do
+        assert.truthy(classes[class].fields[name], class .. "." .. name)
+        local page = class == "opperchat.Error" and "docs/errors.md" or "docs/conversations.md"
+        assert.truthy(texts[page]:find("%f[%w_]" .. name .. "%f[^%w_]"), class .. "." .. name)
+      end
+    end
+    -- written down twice, for the reader of the file and for the editor
+    for name in read("lua/opperchat/errors.lua"):gmatch("%-%-%-@field ([%w_]+)") do
+      assert.truthy(classes["opperchat.Error"].fields[name], name)
+    end
+  end)
+
+  it("know every kind and code of an error", function()
+    local header, page = read("src/oc_error.h"), texts["docs/errors.md"]
+    local kinds = 0
+    for symbol, name in header:gmatch("X%(([A-Z]+), \"(%l+)\"%)") do
+      kinds = kinds + 1
+      if symbol ~= "NONE" and symbol ~= "MISUSE" then
+        assert.truthy(page:find("\n## [%l, ]*%f[%l]" .. name .. "%f[%L]"), name)
+      end
+    end
+    assert.truthy(kinds > 10)
+    local codes = 0
+    for kind, name in header:gmatch("X%(E_[%u_0-9]+, (%u+), \"([%l_0-9]+)\"") do
+      codes = codes + 1
+      if kind ~= "MISUSE" then
+        local section = page:match("\n## " .. kind:lower() .. "\n(.-)\n## ")
+        assert.truthy(section and lists(section, name), kind .. " " .. name)
+      end
+    end
+    assert.truthy(codes > 30)
+  end)
+
+  it("know the adapters of host loops", function()
+    local pipe = assert(io.popen("ls lua/opperchat/loop"))
+    local count = 0
+    for name in pipe:lines() do
+      local module = name:match("^(.*)%.lua$")
+      if module and read("lua/opperchat/loop/" .. name):find("%.attach%(client") then
+        count = count + 1
+        local mention = 'require("opperchat.loop.' .. module .. '")'
+        assert.truthy(texts["docs/drivers.md"]:find(mention, 1, true), name)
+      end
+    end
+    pipe:close()
+    assert.truthy(count > 0)
+  end)
+end)
