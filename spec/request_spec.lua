@@ -57,6 +57,15 @@ local function all_ended()
   return client:active() == 0
 end
 
+-- The same without calling any handler.
+local function step_until(condition)
+  local deadline = core.now() + 10
+  while not condition() do
+    assert(core.now() < deadline, "it did not happen within 10 s")
+    core.step(client, 0.02, true)
+  end
+end
+
 -- A request that counts its endings: { request, endings, reply, err, text }.
 local function start(chat, prompt, more)
   local track = { endings = 0, text = "", chat = chat }
@@ -407,11 +416,14 @@ end)
 describe("a handler that raises", function()
   it("ends its own request and no other; poll raises it at its end", function()
     server:default { chunks = sse.answer("a", "b"), pause = 0.01 }
+    held(text("a"))
     local bad_calls = 0
     local bad = start(converse(), "bad", { on_delta = function()
       bad_calls = bad_calls + 1
       error("boom " .. bad_calls)
     end })
+    -- its answer is on its way before the others are asked for
+    step_until(function() return bad.request:content() == "a" end)
     local good = {}
     for i = 1, 3 do
       good[i] = start(converse(), "good")
@@ -434,7 +446,7 @@ describe("a handler that raises", function()
   end)
 
   it("ends its own request in a blocking send", function()
-    server:stream({ text("a"), text("b"), STOP .. DONE }, { pause = 0.01 })
+    held(text("a"))
     local chat = converse()
     local ok, err = pcall(chat.send, chat, "Hi", { on_delta = function() error("boom") end })
     assert.is_false(ok)
@@ -450,7 +462,7 @@ describe("a handler that raises", function()
       on_event = function() error("event") end,
     })
     -- the whole answer is there before the first look at it: it counts
-    core.sleep(os.getenv("OPPERCHAT_SLOW") and 0.5 or 0.1)
+    step_until(function() return core.has_ended(track.request) end)
     local raised = poll_until(all_ended)
     assert.equal(1, track.endings)
     assert.equal("Hello", track.reply.content)
@@ -478,13 +490,14 @@ describe("a handler that raises", function()
     assert.equal(6, #chat)
   end)
 
-  it("raises out of a blocking send, of which the turn is kept", function()
-    server:stream { table.concat(sse.answer("Hello")) }
+  it("raises out of a blocking send, of which a complete turn is kept", function()
+    -- a plain answer is told when it is complete
+    server:reply { body = { choices = { { message = { role = "assistant", content = "Hello" },
+      finish_reason = "stop" } } } }
     local chat = converse()
     local ok, err = pcall(chat.send, chat, "Hi", { on_delta = function() error("boom") end })
     assert.is_false(ok)
-    assert.truthy(err:find("boom", 1, true))
-    poll_until(all_ended)
+    assert.truthy(tostring(err):find("boom", 1, true))
     assert.same({ "user: Hi", "assistant: Hello" }, contents(chat))
   end)
 
