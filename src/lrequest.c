@@ -233,14 +233,14 @@ int lrequest_settle(lua_State *L, int index) {
 
 /* {==== telling handlers ==== */
 
-/* Calls the function in state field `name`, if any, with (text, request). */
+/* Calls the function in state field `name`, if any, with the text. */
 static void tell_text(lua_State *L, const char *name, const char *text,
                       size_t len) {
   lua_getfield(L, 2, name);
   if(lua_isfunction(L, -1)) {
+    /* the text alone, so that a function such as io.write will do */
     lua_pushlstring(L, text, len);
-    lua_pushvalue(L, 1);
-    lua_call(L, 2, 0);
+    lua_call(L, 1, 0);
   }
   else
     lua_pop(L, 1);

@@ -433,10 +433,10 @@ function methods:send(prompt, given)
   return sent:wait()
 end
 
----The same without waiting. The answer comes as a stream: `on_delta(text,
----request)` gets its text piece by piece, `on_event(event, request)` reasoning
----and tool calls as well, `on_done(reply, err)` the ending, once. They are
----called from `poll`, never from here.
+---The same without waiting. The answer comes as a stream: `on_delta(text)` gets
+---its text piece by piece, `on_event(event, request)` reasoning and tool calls as
+---well, `on_done(reply, err)` the ending, once. They are called from `poll`, never
+---from here.
 ---@param prompt? any
 ---@param given? opperchat.SendOptions
 ---@return opperchat.Request? request

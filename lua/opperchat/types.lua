@@ -89,7 +89,7 @@
 ---Options of one `send`, `start` or `stream`.
 ---@class opperchat.SendOptions: opperchat.SharedOptions
 ---@field stream? boolean ask for the answer as a stream
----@field on_delta? fun(text: string, request: opperchat.Request)
+---@field on_delta? fun(text: string)
 ---@field on_event? fun(event: opperchat.Event, request: opperchat.Request)
 ---@field on_done? fun(reply?: opperchat.Reply, err?: opperchat.Error)
 
