@@ -21,6 +21,9 @@ LDFLAGS =
 # `make install` puts share/lua/<version> and lib/lua/<version> here.
 PREFIX = /usr/local
 
+# `make demo-extract FILE=letter.pdf` reads another document.
+FILE =
+
 # `make test SPECS=spec/json_spec.lua FILTER="some name"` runs a part.
 SPECS = $(sort $(wildcard spec/*_spec.lua spec/*/*_spec.lua))
 FILTER =
@@ -134,6 +137,16 @@ programs: $(MODULE) $(TEST_PROGRAMS)
 demo: deps-run ## Install what is missing, build, and hold a short conversation
 	@$(MAKE) all
 	@$(SET_PATHS) && $(LUA) examples/quickstart.lua
+
+.PHONY: demo-extract
+demo-extract: deps-run ## The same for facts out of a PDF (FILE picks another document)
+	@$(MAKE) all
+	@$(SET_PATHS) && $(LUA) examples/extract.lua $(if $(FILE),"$(FILE)")
+
+.PHONY: demo-tools
+demo-tools: deps-run ## The same for a text adventure whose doors and chests are tools
+	@$(MAKE) all
+	@$(SET_PATHS) && $(LUA) examples/tools.lua
 
 .PHONY: demo-love
 demo-love: ## The same for the game in examples/love, with LuaJIT and LÖVE

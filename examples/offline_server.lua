@@ -53,7 +53,7 @@ local function encode(value)
 end
 
 -- The pieces of a streamed answer, each the text of one `data:` line.
-local function stream_pieces(request, id, answer, usage)
+local function stream_pieces(request, id, answer, calls, usage)
   local pieces = {}
   local function add(choices, fields)
     local chunk = {
@@ -73,13 +73,30 @@ local function stream_pieces(request, id, answer, usage)
   for word in answer:gmatch("%s*%S+") do
     delta({ content = word })
   end
-  delta({ content = "" }, "stop")
+  for i, call in ipairs(calls or {}) do
+    local fn = call["function"]
+    delta({ tool_calls = { { index = i - 1, id = call.id, type = call.type,
+      ["function"] = { name = fn.name, arguments = "" } } } })
+    for piece in fn.arguments:gmatch("..?.?.?.?.?.?.?") do
+      delta({ tool_calls = { { index = i - 1, ["function"] = { arguments = piece } } } })
+    end
+  end
+  delta({ content = "" }, calls and "tool_calls" or "stop")
   local options = request.stream_options
   if type(options) == "table" and options.include_usage then
     add({}, { usage = usage })
   end
   pieces[#pieces + 1] = "[DONE]"
   return pieces
+end
+
+-- The JSON Schema that the answer is asked to fit.
+local function schema_of(format)
+  if type(format) == "table" and format.type == "json_schema"
+      and type(format.json_schema) == "table" and type(format.json_schema.schema) == "table" then
+    return format.json_schema.schema
+  end
+  return nil
 end
 
 --- The response to a chat request.
@@ -102,7 +119,15 @@ function server.respond(request, headers)
   end
   request.model = request.model or "offline"
 
-  local answer = pretend_model.answer(messages)
+  local calls, answer = pretend_model.call(messages, request)
+  local schema = schema_of(request.response_format)
+  if calls then
+    answer = ""
+  elseif schema then
+    answer = pretend_model.fill(messages, schema)
+  else
+    answer = answer or pretend_model.answer(messages)
+  end
   local usage = pretend_model.usage(messages, answer)
   local id = new_id()
   local response = {
@@ -114,15 +139,17 @@ function server.respond(request, headers)
     },
   }
   if request.stream == true then
-    response.pieces = stream_pieces(request, id, answer, usage)
+    response.pieces = stream_pieces(request, id, answer, calls, usage)
   else
     response.headers["X-Opper-Cost"] = string.format("%.8f", usage.cost)
     response.body = encode({
       id = id, object = "chat.completion", created = os.time(), model = request.model,
       choices = {
         {
-          index = 0, finish_reason = "stop",
-          message = { role = "assistant", content = answer },
+          index = 0, finish_reason = calls and "tool_calls" or "stop",
+          message = {
+            role = "assistant", content = calls and cjson.null or answer, tool_calls = calls,
+          },
         },
       },
       usage = usage,

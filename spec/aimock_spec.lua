@@ -249,6 +249,40 @@ describe("aimock", function()
     end)
   end
 
+  for _, is_stream in ipairs{ false, true } do
+    it("has its calls run" .. (is_stream and ", streamed" or ", plain"), function()
+      local function run_it()
+        local seen = {}
+        local function tool(name)
+          return { name = name, parameters = { type = "object", properties = {}, required = {} },
+            run = function(arguments)
+              seen[#seen + 1] = name
+              return arguments.city or arguments.zone
+            end }
+        end
+        local chat = converse{ tools = { tool "get_weather", tool "get_time" } }
+        local events = {}
+        local reply = assert(chat:run("tools", { stream = is_stream,
+          on_tool = function(event) events[#events + 1] = event end }))
+        assert(reply.content == "It is 4 degrees." and reply.steps == 2)
+        assert(#seen == 2 and #events == 3 and #chat == 6)
+        assert(events[1].result == "Oslo" and events[2].result == "Europe/Oslo")
+        assert(events[3].error:find("unknown tool 'get_news'", 1, true))
+      end
+      run_it()
+      opperchat.go(run_it):wait(10)
+    end)
+
+    it("goes in circles" .. (is_stream and ", streamed" or ", plain"), function()
+      local chat = converse{ tools = { { name = "look", parameters = { at = "string" },
+        run = function() return "nothing" end } } }
+      local reply, err = chat:run("mixed", { stream = is_stream })
+      assert.is_nil(reply)
+      assert.equal("repeated_call", err.code)
+      assert.equal(10, #chat)
+    end)
+  end
+
   it("sends no usage when none is asked for", function()
     local reply = assert(converse { include_usage = false }:send("hello", { stream = true }))
     assert.is_nil(reply.usage)

@@ -8,7 +8,8 @@ local Server = require "spec.support.server"
 
 local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
-  "docs/errors.md", "docs/options.md",
+  "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
+  "docs/media.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.
@@ -129,6 +130,64 @@ local SCENES = {
   end },
   { "retryable", function(server)
     server:reply{ status = 503, body = "busy" }
+  end },
+  { "client:model", function(server)
+    server:reply{ body = { object = "list", data = { {
+      id = "openai/gpt-5-mini", object = "model", owned_by = "openai", context_length = 400000,
+      pricing = { prompt = "0.00000025", completion = "0.000002" },
+    } } } }
+  end },
+  -- tools that are to be called, by what their program asks
+  { "umbrella in Oslo", function(server)
+    server:reply(completion({ role = "assistant", tool_calls = {
+      call("call_1", "weather", '{"city":"Oslo"}'),
+    } }, "tool_calls"))
+  end },
+  { "Is it cold in Oslo", function(server)
+    server:reply(completion({ role = "assistant", tool_calls = {
+      call("call_1", "weather", '{"city":"Oslo"}'),
+    } }, "tool_calls"))
+    server:reply(completion({ role = "assistant", content = '{"is_cold":true}' }, "stop"))
+  end },
+  { "Go on", function(server)
+    server:reply(completion({ role = "assistant", tool_calls = {
+      call("call_1", "open_door", '{"door":"red"}'),
+    } }, "tool_calls"))
+  end },
+  { "Clean up", function(server)
+    server:reply(completion({ role = "assistant", tool_calls = {
+      call("call_1", "delete_file", '{"path":"/etc/passwd"}'),
+    } }, "tool_calls"))
+  end },
+  { "Compare the weather", function(server)
+    server:reply(completion({ role = "assistant", tool_calls = {
+      call("call_1", "weather", '{"city":"Oslo"}'), call("call_2", "weather", '{"city":"Rome"}'),
+    } }, "tool_calls"))
+  end },
+  { "Order a pizza", function(server)
+    server:reply(completion({ role = "assistant", tool_calls = {
+      call("call_1", "ask_user", '{"question":"Which one?"}'),
+    } }, "tool_calls"))
+  end },
+  -- structured answers, by what is asked in their program
+  { "Oslo will have 4 degrees", function(server)
+    server:default(completion({ role = "assistant",
+      content = '{"city":"Oslo","degrees":4,"sky":"rain"}' }, "stop"))
+  end },
+  { "schema = { city = \"string\" }", function(server)
+    server:default(completion({ role = "assistant", content = '{"city":"Oslo"}' }, "stop"))
+  end },
+  { "My brakes squeal", function(server)
+    server:reply(completion({ role = "assistant",
+      content = '{"topic":"repair","is_complaint":true,"wishes":["a visit on Friday"]}' }, "stop"))
+  end },
+  { "How old is Ada?", function(server)
+    server:reply(completion({ role = "assistant", content = '{"age":"thirty-six"}' }, "stop"))
+    server:reply(completion({ role = "assistant", content = '{"age":36}' }, "stop"))
+  end },
+  { "Two teas", function(server)
+    server:reply(completion({ role = "assistant", content = '{"items":[{"name":"tea",'
+      .. '"price":3},{"name":"tea","price":3}],"total":6}' }, "stop"))
   end },
   -- an answer that is never complete
   { "keep_partial = true }\n\nlocal request", function(server)
@@ -310,7 +369,7 @@ describe("types.lua and the documentation", function()
 
   for set, class in pairs{
     client = "opperchat.ClientOptions", conversation = "opperchat.ConversationOptions",
-    send = "opperchat.SendOptions",
+    send = "opperchat.SendOptions", run = "opperchat.RunOptions", json = "opperchat.JsonOptions",
   } do
     it("know the options of a " .. set, function()
       local known = names_in(options[set].known)
@@ -323,7 +382,8 @@ describe("types.lua and the documentation", function()
 
   it("name no option that does not exist", function()
     local known = { connect = true, first_token = true, idle = true, total = true }
-    for _, set in pairs{ options.client, options.conversation, options.send } do
+    for _, set in pairs{ options.client, options.conversation, options.send, options.run,
+      options.json } do
       for name in pairs(set.known) do
         known[name] = true
       end

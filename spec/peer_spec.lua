@@ -250,6 +250,65 @@ local cases = {
     end,
   },
   {
+    name = "a run of a tool, told in short",
+    reply = [[{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,
+      "finish_reason":"tool_calls","message":{"role":"assistant","content":"I look.","tool_calls":[
+      {"id":"call_a","type":"function","thought_signature":"sig/1==",
+        "function":{"name":"get_weather","arguments":"{\"city\": \"Oslo\"}"}},
+      {"id":"call_b","type":"function","function":{"name":"now","arguments":""}}]}}]}]],
+    calls = [=[ [
+      {"options":{"model":"m","tool_choice":"required","tools":[
+        {"type":"function","function":{"name":"get_weather","description":"Weather by city",
+          "parameters":{"type":"object","additionalProperties":false,"required":["city"],
+            "properties":{"city":{"type":"string"},"days":{"type":"integer"}}}}},
+        {"type":"function","function":{"name":"now","parameters":{"type":"object",
+          "properties":{},"required":[],"additionalProperties":false}}},
+        {"type":"opper:web_search"}]},
+        "messages":[{"role":"user","content":"Weather?"}]},
+      {"options":{"model":"m","tool_choice":"auto","tools":[
+        {"type":"function","function":{"name":"get_weather","description":"Weather by city",
+          "parameters":{"type":"object","additionalProperties":false,"required":["city"],
+            "properties":{"city":{"type":"string"},"days":{"type":"integer"}}}}},
+        {"type":"function","function":{"name":"now","parameters":{"type":"object",
+          "properties":{},"required":[],"additionalProperties":false}}},
+        {"type":"opper:web_search"}]},
+        "continue":true,"messages":[
+        {"role":"tool","tool_call_id":"call_a","content":"{\"temp\":4}"},
+        {"role":"tool","tool_call_id":"call_b","content":[{"type":"text","text":"noon"}]}]}
+    ] ]=],
+    run = function(converse)
+      local chat = converse{ model = "m", tools = { {
+        name = "get_weather", description = "Weather by city",
+        parameters = { city = "string", days = { type = "integer", optional = true } },
+        run = function() return { temp = 4 } end,
+      }, {
+        name = "now", run = function() return { type = "text", text = "noon" } end,
+      }, {
+        type = "opper:web_search",
+      } } }
+      assert(chat:run("Weather?", { tool_choice = "required" }))
+    end,
+  },
+  {
+    name = "a schema, told in short",
+    calls = [=[ [{"options":{"model":"m","response_format":{"type":"json_schema","json_schema":{
+      "name":"answer","schema":{"type":"object","additionalProperties":false,"required":["tags"],
+        "properties":{"tags":{"type":"array","items":{"type":"string"}},
+          "more":{"type":"object","properties":{},"required":[]}}}}}},
+      "messages":[{"role":"system","content":"Tag it."},
+        {"role":"user","content":"{\"title\":\"Hi\"}"}]}] ]=],
+    reply = [[{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,
+      "finish_reason":"stop","message":{"role":"assistant","content":"{\"tags\":[]}"}}]}]],
+    run = function(_, _, client)
+      local value = assert(client:json{
+        model = "m", instructions = "Tag it.", input = { title = "Hi" },
+        schema = { tags = { "string" }, more = {
+          type = "object", properties = {}, required = {}, optional = true } },
+      })
+      assert(#value.tags == 0)
+    end,
+  },
+  {
     name = "a history with tool calls",
     calls = [=[ [{"options":{"model":"m"},"messages":[
       {"role":"user","content":"Weather?"},
@@ -312,6 +371,45 @@ local cases = {
           image_url = { url = "data:image/png;base64,iVBORw0KGgo=", detail = "low" },
         },
       })
+    end,
+  },
+  {
+    name = "images from bytes and by URL",
+    calls = [=[ [{"options":{"model":"m"},"messages":[{"role":"user","content":[
+      {"type":"text","text":"Which one?"},
+      {"type":"image_url","image_url":{"url":"data:image/gif;base64,R0lGODlh","detail":"high"}},
+      {"type":"image_url","image_url":{"url":"https://example.com/cat.jpg"}}]}]}] ]=],
+    run = function(converse, opperchat)
+      assert(converse{ model = "m" }:send{
+        "Which one?",
+        opperchat.image({ data = "GIF89a" }, { detail = "high" }),
+        opperchat.image("https://example.com/cat.jpg"),
+      })
+    end,
+  },
+  {
+    name = "a file and audio, and a second turn after them",
+    calls = [=[ [
+      {"options":{"model":"m"},"messages":[{"role":"user","content":[
+        {"type":"text","text":"Sum it up."},
+        {"type":"file","file":{"filename":"contract.pdf",
+          "file_data":"data:application/pdf;base64,JVBERi0xLjQK"}},
+        {"type":"input_audio","input_audio":{"data":"SUQzBAAAAAAAAA==","format":"mp3"}}]}]},
+      {"options":{"model":"m"},"continue":true,"messages":[{"role":"user","content":"Shorter."}]}
+    ] ]=],
+    run = function(converse, opperchat)
+      local path = os.tmpname()
+      local file = assert(io.open(path, "wb"))
+      file:write("%PDF-1.4\n")
+      file:close()
+      local chat = converse{ model = "m" }
+      assert(chat:send{
+        "Sum it up.",
+        opperchat.file(path, { name = "contract.pdf" }),
+        opperchat.audio{ data = "ID3\4\0\0\0\0\0\0" },
+      })
+      os.remove(path)
+      assert(chat:send("Shorter."))
     end,
   },
   {
@@ -378,7 +476,7 @@ describe("beside the official npm client", function()
         case.run(function(options)
           options.client = client
           return opperchat.conversation(options)
-        end, opperchat)
+        end, opperchat, client)
       end)
       client:close()
       assert.truthy(#theirs > 0)

@@ -30,6 +30,13 @@
 #define lcompat_register(L, functions) luaL_register(L, NULL, functions)
 #endif
 
+/* lua_pushlstring() may run finalizers before it copies the bytes. */
+#if LUA_VERSION_NUM < 503
+#define LCOMPAT_COLLECTS_FIRST 1
+#else
+#define LCOMPAT_COLLECTS_FIRST 0
+#endif
+
 /* Index that stays right when the stack grows. */
 #define lcompat_absindex(L, index) \
   ((index) > 0 || (index) <= LUA_REGISTRYINDEX ? (index) \

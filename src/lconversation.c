@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lbuffer.h"
+#include "lmessage.h"
 #include "lutil.h"
 #include "oc_alloc.h"
 #include "oc_body.h"
@@ -110,20 +111,15 @@ static int append_text(lua_State *L) {
   return 1;
 }
 
-/* The same for a message given as JSON text. */
+/* The same for a message given as JSON text or pieces of it. */
 static int append_json(lua_State *L) {
   lconversation *conversation = open_idle(L);
-  size_t len;
-  const char *json = luaL_checklstring(L, 2, &len);
   oc_message *message;
-  size_t where = 0;
-  oc_code code;
-  int failed;
+  int failed = lmessage_make(L, 2, &message);
 
+  if(failed)
+    return failed;
   luaL_checkstack(L, 6, NULL);
-  code = oc_message_json(&message, json, len, &where);
-  if(code)
-    return fail_at(L, code, where);
   failed = append_made(L, &conversation->history, message);
   if(failed)
     return failed;
@@ -131,27 +127,20 @@ static int append_json(lua_State *L) {
   return 1;
 }
 
-/* Appends a list of messages given as JSON texts. */
+/* Appends a list of messages, each JSON text or pieces of it. */
 static int append_list(lua_State *L, int index, oc_history *history) {
   size_t count = lcompat_rawlen(L, index);
   size_t i;
 
-  luaL_checkstack(L, 8, NULL);
+  luaL_checkstack(L, 10, NULL);
   for(i = 1; i <= count; i++) {
+    int top = lua_gettop(L);
     oc_message *message;
-    size_t len;
-    size_t where = 0;
-    const char *json;
-    oc_code code;
     int failed;
     lua_rawgeti(L, index, (int)i);
-    json = lua_tolstring(L, -1, &len);
-    code = json ? oc_message_json(&message, json, len, &where)
-                : OC_E_NOT_OBJECT;
-    /* the table still holds the text */
-    lua_pop(L, 1);
-    failed = code ? fail_at(L, code, where)
-                  : append_made(L, history, message);
+    failed = lmessage_make(L, -1, &message);
+    if(!failed)
+      failed = append_made(L, history, message);
     if(failed) {
       while(failed < 4) {
         lua_pushnil(L);
@@ -160,6 +149,7 @@ static int append_list(lua_State *L, int index, oc_history *history) {
       lcompat_push_integral(L, i);
       return failed + 1;
     }
+    lua_settop(L, top);
   }
   return 0;
 }
@@ -197,13 +187,31 @@ static int message_json(lua_State *L) {
   lconversation *conversation = lconversation_open(L, 1);
   size_t index = read_index(L, 2, conversation->history.count);
   const oc_message *message;
+  oc_role role;
   if(!index) {
     lua_pushnil(L);
     return 1;
   }
+#if LCOMPAT_COLLECTS_FIRST
+  {
+    /* a finalizer may take the message away before it is copied */
+    oc_buf *copy = lbuffer_new(L);
+    conversation = lconversation_open(L, 1);
+    index = read_index(L, 2, conversation->history.count);
+    if(!index)
+      return 0;
+    message = oc_history_at(&conversation->history, index - 1);
+    role = (oc_role)message->role;
+    if(oc_buf_append(copy, message->json, message->len))
+      return luaL_error(L, "out of memory");
+    lbuffer_push(L, copy);
+  }
+#else
   message = oc_history_at(&conversation->history, index - 1);
+  role = (oc_role)message->role;
   lua_pushlstring(L, message->json, message->len);
-  lua_pushstring(L, oc_role_name((oc_role)message->role));
+#endif
+  lua_pushstring(L, oc_role_name(role));
   return 2;
 }
 
@@ -317,38 +325,39 @@ static message_list *message_list_new(lua_State *L, size_t cap) {
 }
 
 /*
- * splice(conversation, at, remove, list of JSON texts) -> true
+ * splice(conversation, at, remove, list of messages) -> true
  * | nil, code, message, detail, index in the list or of the message
  */
 static int splice(lua_State *L) {
-  lconversation *conversation = open_idle(L);
+  lconversation *conversation;
   size_t at = (size_t)luaL_checknumber(L, 2);
   size_t removed = (size_t)luaL_checknumber(L, 3);
   size_t count;
   size_t i;
   message_list *list;
+  int top;
   oc_flaw flaw;
   oc_code code;
 
+  open_idle(L);
   luaL_checktype(L, 4, LUA_TTABLE);
   count = lcompat_rawlen(L, 4);
   list = message_list_new(L, count);
-  luaL_checkstack(L, 8, NULL);
+  luaL_checkstack(L, 10, NULL);
+  top = lua_gettop(L);
   for(i = 1; i <= count; i++) {
-    size_t len;
-    size_t where = 0;
-    const char *json;
+    int failed;
     lua_rawgeti(L, 4, (int)i);
-    json = luaL_checklstring(L, -1, &len);
-    code = oc_message_json(&list->items[list->count], json, len, &where);
-    lua_pop(L, 1);
-    if(code) {
-      fail_at(L, code, where);
+    failed = lmessage_make(L, -1, &list->items[list->count]);
+    if(failed) {
       lcompat_push_integral(L, i);
-      return 5;
+      return failed + 1;
     }
+    lua_settop(L, top);
     list->count++;
   }
+  /* again: a finalizer may have closed it, or sent it, meanwhile */
+  conversation = open_idle(L);
   code = oc_history_splice(&conversation->history, at - 1, removed,
                            list->items, list->count, &flaw);
   if(code == OC_E_ORPHAN || code == OC_E_OPEN_CALL) {
@@ -365,12 +374,33 @@ static int splice(lua_State *L) {
 
 /* fork(conversation) -> another one with the same messages */
 static int fork(lua_State *L) {
-  lconversation *conversation = lconversation_open(L, 1);
+  lconversation *conversation;
   lconversation *copy;
+  lconversation_open(L, 1);
   conversation_new(L);
+  /* not before: making one may run a finalizer that closes the other */
+  conversation = lconversation_open(L, 1);
   copy = lconversation_open(L, -1);
   oc_history_fork(&conversation->history, &copy->history);
   return 1;
+}
+
+/*
+ * adopt(conversation, other): gives it the messages of another one, which
+ * is empty afterwards. For work that was done on a fork.
+ */
+static int adopt(lua_State *L) {
+  lconversation *conversation = lconversation_open(L, 1);
+  lconversation *other = lconversation_open(L, 2);
+  oc_history_adopt(&conversation->history, &other->history);
+  return 0;
+}
+
+/* set_busy(conversation, is_busy): holds off edits while a fork of it is
+   at work for it. */
+static int set_busy(lua_State *L) {
+  lconversation_open(L, 1)->is_busy = lua_toboolean(L, 2);
+  return 0;
 }
 
 /* }==== */
@@ -394,7 +424,7 @@ static int body_anchor_gc(lua_State *L) {
  * with these messages at the end | nil, code, message, detail, index
  */
 static int body(lua_State *L) {
-  lconversation *conversation = lconversation_open(L, 1);
+  lconversation *conversation;
   size_t len;
   const char *options = luaL_checklstring(L, 2, &len);
   body_anchor *anchor;
@@ -410,6 +440,7 @@ static int body(lua_State *L) {
     lua_setfield(L, -2, "__gc");
   }
   lua_setmetatable(L, -2);
+  conversation = lconversation_open(L, 1);
   oc_history_fork(&conversation->history, &anchor->history);
   failed = lconversation_append_prompt(L, 3, &anchor->history);
   if(failed)
@@ -443,6 +474,8 @@ void lconversation_register(lua_State *L) {
     { "cut", cut },
     { "splice", splice },
     { "fork", fork },
+    { "adopt", adopt },
+    { "set_busy", set_busy },
     { "body", body },
     { NULL, NULL }
   };

@@ -19,7 +19,7 @@ lconversation *lconversation_open(lua_State *L, int index);
 lconversation *lconversation_test(lua_State *L, int index);
 /*
  * Appends a prompt to a history that is not an object's: a text (a user
- * message), or a list of messages as JSON text. 0: done; else how many
+ * message), or a list of messages (see lmessage.h). 0: done; else how many
  * values were pushed: nil, code, message, detail, index in the list.
  */
 int lconversation_append_prompt(lua_State *L, int index,

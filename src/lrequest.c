@@ -1,11 +1,11 @@
 #include "lrequest.h"
 
-#include <float.h>
 #include <string.h>
 
 #include "lbuffer.h"
 #include "lclient.h"
 #include "lconversation.h"
+#include "loutcome.h"
 #include "lutil.h"
 #include "oc_alloc.h"
 #include "oc_exchange.h"
@@ -28,139 +28,14 @@ struct told {
 
 typedef struct lrequest {
   oc_exchange *exchange;    /* NULL: not made yet */
-  oc_history history;       /* the conversation's, with the prompt */
+  oc_history base;          /* the conversation's list when it was made */
+  oc_history history;       /* the same with the prompt */
   int keep_partial;         /* an answer cut short is kept as well */
   int is_settled;
   int is_cancelled;         /* by the program: it wants no more deltas */
   struct told told;         /* how much of the reply handlers have seen */
   size_t taken;             /* and how much of the content was asked for */
 } lrequest;
-
-/* {==== the outcome as Lua tables ==== */
-
-static void set_text(lua_State *L, const char *name, const oc_buf *text) {
-  lua_pushlstring(L, text->len ? text->data : "", text->len);
-  lua_setfield(L, -2, name);
-}
-
-/* Absent is nil. */
-static void set_text_if(lua_State *L, const char *name, const oc_buf *text) {
-  if(text->len)
-    set_text(L, name, text);
-}
-
-static void set_number_if(lua_State *L, const char *name, double number) {
-  /* "1e999" is infinite */
-  if(number >= 0 && number <= DBL_MAX) {
-    lua_pushnumber(L, (lua_Number)number);
-    lua_setfield(L, -2, name);
-  }
-}
-
-static void set_count_if(lua_State *L, const char *name, double count) {
-  if(count >= 0 && count < 9007199254740992.0) {
-    lcompat_push_integral(L, count);
-    lua_setfield(L, -2, name);
-  }
-}
-
-static void set_header_if(lua_State *L, const oc_exchange *exchange,
-                          const char *field, const char *header) {
-  oc_slice value;
-  if(oc_exchange_header(exchange, header, &value) && value.len) {
-    lua_pushlstring(L, value.text, value.len);
-    lua_setfield(L, -2, field);
-  }
-}
-
-static void push_usage(lua_State *L, const oc_usage *usage) {
-  double total = usage->total_tokens;
-  if(total < 0 && usage->prompt_tokens >= 0 && usage->completion_tokens >= 0)
-    total = usage->prompt_tokens + usage->completion_tokens;
-  lua_createtable(L, 0, 6);
-  set_count_if(L, "prompt_tokens", usage->prompt_tokens);
-  set_count_if(L, "completion_tokens", usage->completion_tokens);
-  set_count_if(L, "total_tokens", total);
-  set_count_if(L, "cached_tokens", usage->cached_tokens);
-  set_count_if(L, "reasoning_tokens", usage->reasoning_tokens);
-  set_number_if(L, "cost", usage->cost);
-}
-
-static void push_calls(lua_State *L, const oc_reply *reply) {
-  size_t i;
-  lua_createtable(L, (int)reply->calls.count, 0);
-  for(i = 0; i < reply->calls.count; i++) {
-    const oc_call *call = &reply->calls.items[i];
-    lua_createtable(L, 0, 4);
-    set_text(L, "id", &call->id);
-    set_text(L, "name", &call->name);
-    set_text(L, "arguments_json", &call->arguments.buf);
-    lua_rawseti(L, -2, (int)i + 1);
-  }
-}
-
-/* What has arrived, whole or in part. */
-static void push_reply(lua_State *L, const oc_exchange *exchange) {
-  const oc_reply *reply = oc_exchange_reply(exchange);
-  const oc_timing *timing = oc_exchange_timing(exchange);
-
-  luaL_checkstack(L, 6, NULL);
-  lua_createtable(L, 0, 16);
-  if(reply->has_content)
-    set_text(L, "content", &reply->content.buf);
-  set_text_if(L, "reasoning", &reply->reasoning.buf);
-  set_text_if(L, "refusal", &reply->refusal.buf);
-  set_text_if(L, "finish_reason", &reply->finish_reason);
-  set_text_if(L, "id", &reply->id);
-  set_text_if(L, "model", &reply->model);
-  if(reply->calls.count) {
-    push_calls(L, reply);
-    lua_setfield(L, -2, "tool_calls");
-  }
-  if(reply->has_usage || reply->usage.cost >= 0) {
-    push_usage(L, &reply->usage);
-    lua_setfield(L, -2, "usage");
-  }
-  set_header_if(L, exchange, "trace_id", "x-opper-trace-id");
-  set_header_if(L, exchange, "served_model", "x-opper-served-model");
-  set_header_if(L, exchange, "served_provider", "x-opper-served-provider");
-  lcompat_push_integral(L, oc_exchange_attempts(exchange));
-  lua_setfield(L, -2, "attempts");
-  lua_createtable(L, 0, 4);
-  set_number_if(L, "connect", timing->connect);
-  set_number_if(L, "first_byte", timing->first_byte);
-  set_number_if(L, "first_token", timing->first_token);
-  set_number_if(L, "total", timing->total);
-  lua_setfield(L, -2, "timing");
-}
-
-static void push_error(lua_State *L, const oc_exchange *exchange,
-                       const oc_error *error) {
-  luaL_checkstack(L, 8, NULL);
-  lua_createtable(L, 0, 9);
-  lua_pushstring(L, oc_kind_name(oc_code_kind(error->code)));
-  lua_setfield(L, -2, "kind");
-  lua_pushstring(L, *error->name ? error->name
-                                 : oc_code_name(error->code));
-  lua_setfield(L, -2, "code");
-  lua_pushstring(L, oc_error_message(error));
-  lua_setfield(L, -2, "message");
-  if(error->status) {
-    lcompat_push_integral(L, error->status);
-    lua_setfield(L, -2, "status");
-  }
-  lua_pushboolean(L, error->retryable);
-  lua_setfield(L, -2, "retryable");
-  lcompat_push_integral(L, oc_exchange_attempts(exchange));
-  lua_setfield(L, -2, "attempts");
-  set_header_if(L, exchange, "trace_id", "x-opper-trace-id");
-  if(oc_reply_has_output(oc_exchange_reply(exchange))) {
-    push_reply(L, exchange);
-    lua_setfield(L, -2, "partial");
-  }
-}
-
-/* }==== */
 
 /* {==== the end of a turn ==== */
 
@@ -183,12 +58,93 @@ static oc_code commit(lrequest *request, lconversation *conversation,
   return code;
 }
 
+/*
+ * Asks the function `on_check` of the state (on top of the stack), if there
+ * is one, about the result in it. What it returns instead of nil is an
+ * error and becomes the result. It may not yield.
+ */
+static int passes_check(lua_State *L) {
+  lua_getfield(L, -1, "on_check");
+  if(!lua_isfunction(L, -1)) {
+    lua_pop(L, 1);
+    return 1;
+  }
+  lua_getfield(L, -2, "result");
+  lua_call(L, 1, 1);
+  if(lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    return 1;
+  }
+  lua_setfield(L, -2, "result");
+  return 0;
+}
+
+/*
+ * The end of a conversation's request: the turn is committed, and the
+ * outcome left in the state on top of the stack.
+ */
+static void settle_turn(lua_State *L, lrequest *request) {
+  oc_exchange *exchange = request->exchange;
+  lconversation *conversation;
+  int is_done = oc_exchange_state(exchange) == OC_STATE_DONE;
+  int is_good;
+  oc_code code = OC_OK;
+
+  /* all that may raise comes before the turn is committed */
+  if(is_done)
+    loutcome_push_reply(L, exchange);
+  else
+    loutcome_push_error(L, exchange, oc_exchange_error(exchange));
+  lua_setfield(L, -2, "result");
+  is_good = is_done && passes_check(L);
+  lua_pushboolean(L, !is_good);
+  lua_setfield(L, -2, "failed");
+
+  lua_getfield(L, -1, "conversation");
+  conversation = lconversation_test(L, -1);
+  lua_pop(L, 1);
+  if(is_good)
+    code = commit(request, conversation, 0);
+  else if(!is_done && request->keep_partial
+          && oc_exchange_reply(exchange)->content.buf.len)
+    commit(request, conversation, 1);
+  if(code) {
+    /* nothing was committed: this may be tried again */
+    oc_error error;
+    memset(&error, 0, sizeof error);
+    error.code = code;
+    loutcome_push_error(L, exchange, &error);
+    lua_setfield(L, -2, "result");
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "failed");
+    lua_getfield(L, -1, "conversation");
+    conversation = lconversation_test(L, -1);
+    lua_pop(L, 1);
+  }
+  request->is_settled = 1;
+  oc_history_free(&request->history);
+  oc_history_free(&request->base);
+  if(conversation)
+    conversation->is_busy = 0;
+}
+
+/* The same for a request that belongs to no conversation. */
+static void settle_document(lua_State *L, const lrequest *request) {
+  const oc_exchange *exchange = request->exchange;
+  int is_done = oc_exchange_state(exchange) == OC_STATE_DONE;
+
+  if(is_done)
+    loutcome_push_document(L, exchange);
+  else
+    loutcome_push_error(L, exchange, oc_exchange_error(exchange));
+  lua_setfield(L, -2, "result");
+  lua_pushboolean(L, !is_done);
+  lua_setfield(L, -2, "failed");
+}
+
 int lrequest_settle(lua_State *L, int index) {
   lrequest *request = lutil_open(L, index, LUTIL_REQUEST);
-  lconversation *conversation;
   oc_exchange *exchange = request->exchange;
-  int is_done;
-  oc_code code = OC_OK;
 
   if(!exchange || !oc_exchange_has_ended(exchange))
     return 0;
@@ -196,35 +152,11 @@ int lrequest_settle(lua_State *L, int index) {
     return 1;
   luaL_checkstack(L, 8, NULL);
   lcompat_get_uservalue(L, index);
-  lua_getfield(L, -1, "conversation");
-  conversation = lconversation_test(L, -1);
-  lua_pop(L, 1);
-  is_done = oc_exchange_state(exchange) == OC_STATE_DONE;
-  /* all that may raise comes before the turn is committed */
-  if(is_done)
-    push_reply(L, exchange);
+  if(oc_exchange_document(exchange))
+    settle_document(L, request);
   else
-    push_error(L, exchange, oc_exchange_error(exchange));
-  lua_setfield(L, -2, "result");
-  if(is_done) {
-    code = commit(request, conversation, 0);
-    if(code) {
-      oc_error error;
-      memset(&error, 0, sizeof error);
-      error.code = code;
-      push_error(L, exchange, &error);
-      lua_setfield(L, -2, "result");
-    }
-  }
-  else if(request->keep_partial
-          && oc_exchange_reply(exchange)->content.buf.len)
-    commit(request, conversation, 1);
-  lua_pushboolean(L, !is_done || code);
-  lua_setfield(L, -2, "failed");
+    settle_turn(L, request);
   lua_pop(L, 1);
-  oc_history_free(&request->history);
-  if(conversation)
-    conversation->is_busy = 0;
   request->is_settled = 1;
   return 1;
 }
@@ -233,88 +165,161 @@ int lrequest_settle(lua_State *L, int index) {
 
 /* {==== telling handlers ==== */
 
-/* Calls the function in state field `name`, if any, with the text. */
-static void tell_text(lua_State *L, const char *name, const char *text,
-                      size_t len) {
-  lua_getfield(L, 2, name);
-  if(lua_isfunction(L, -1)) {
-    /* the text alone, so that a function such as io.write will do */
-    lua_pushlstring(L, text, len);
-    lua_call(L, 1, 0);
-  }
-  else
-    lua_pop(L, 1);
+/* Finds bytes of a request, from an offset on. */
+typedef oc_slice (*fetch_fn)(const lrequest *request, size_t at,
+                             size_t from);
+
+static oc_slice rest_of(const oc_buf *buf, size_t len, size_t from) {
+  oc_slice slice;
+  slice.text = len > from ? buf->data + from : "";
+  slice.len = len > from ? len - from : 0;
+  return slice;
 }
 
-/* Calls on_event, if it is there (still), with {type=, text=}. */
-static void tell_event(lua_State *L, const char *type, const char *text,
-                       size_t len) {
-  lua_getfield(L, 2, "on_event");
-  if(!lua_isfunction(L, -1)) {
-    lua_pop(L, 1);
-    return;
-  }
-  lua_createtable(L, 0, 2);
-  lua_pushstring(L, type);
-  lua_setfield(L, -2, "type");
-  lua_pushlstring(L, text, len);
-  lua_setfield(L, -2, "text");
-  lua_pushvalue(L, 1);
-  lua_call(L, 2, 0);
+static const oc_reply *reply_of(const lrequest *request) {
+  return oc_exchange_reply(request->exchange);
+}
+
+static oc_slice fetch_reasoning(const lrequest *request, size_t at,
+                                size_t from) {
+  const oc_text *text = &reply_of(request)->reasoning;
+  (void)at;
+  return rest_of(&text->buf, text->whole, from);
+}
+
+static oc_slice fetch_content(const lrequest *request, size_t at,
+                              size_t from) {
+  const oc_text *text = &reply_of(request)->content;
+  (void)at;
+  return rest_of(&text->buf, text->whole, from);
+}
+
+static oc_slice fetch_refusal(const lrequest *request, size_t at,
+                              size_t from) {
+  const oc_text *text = &reply_of(request)->refusal;
+  (void)at;
+  return rest_of(&text->buf, text->whole, from);
+}
+
+static oc_slice fetch_id(const lrequest *request, size_t at, size_t from) {
+  const oc_buf *id = &reply_of(request)->calls.items[at].id;
+  return rest_of(id, id->len, from);
+}
+
+static oc_slice fetch_name(const lrequest *request, size_t at, size_t from) {
+  const oc_buf *name = &reply_of(request)->calls.items[at].name;
+  return rest_of(name, name->len, from);
+}
+
+static oc_slice fetch_arguments(const lrequest *request, size_t at,
+                                size_t from) {
+  const oc_text *text = &reply_of(request)->calls.items[at].arguments;
+  return rest_of(&text->buf, text->whole, from);
 }
 
 /*
- * Tells what is new of one text; `seen` moves first, so that a handler
- * that raises is not told the same again.
+ * Pushes such bytes and returns how many there were. A finalizer of the
+ * program may run whenever memory is asked of Lua, and what it does may
+ * move them, so they are looked for behind the last moment that can happen.
  */
-static void tell_new_text(lua_State *L, const lrequest *request,
-                          const oc_text *text, size_t *seen,
-                          const char *type) {
-  size_t from = *seen;
-  size_t to = text->whole;
-  int has_delta = *type == 'c';
+static size_t push_live(lua_State *L, const lrequest *request,
+                        fetch_fn fetch, size_t at, size_t from) {
+  oc_slice live;
+#if LCOMPAT_COLLECTS_FIRST
+  oc_buf *copy = lbuffer_new(L);
+  live = fetch(request, at, from);
+  if(oc_buf_append(copy, live.text, live.len))
+    luaL_error(L, "out of memory");
+  lbuffer_push(L, copy);
+  lua_remove(L, -2);
+#else
+  live = fetch(request, at, from);
+  lua_pushlstring(L, live.text, live.len);
+#endif
+  return live.len;
+}
 
-  if(to == from || request->is_cancelled)
+/* Pushes a handler of the state at 2, or nil. */
+static int push_handler(lua_State *L, const char *name) {
+  lua_getfield(L, 2, name);
+  return lua_isfunction(L, -1);
+}
+
+/*
+ * Tells what is new of one text. `seen` moves before handlers are called, so
+ * that none is told the same again. on_delta comes last: it is the one that
+ * may wait for the end of its own request.
+ */
+static void tell_new_text(lua_State *L, lrequest *request, fetch_fn fetch,
+                          size_t *seen, const char *type) {
+  int top = lua_gettop(L);
+  int has_delta;
+  int has_event;
+
+  if(request->is_cancelled || !fetch(request, 0, *seen).len)
     return;
-  *seen = to;
-  if(has_delta)
-    tell_text(L, "on_delta", text->buf.data + from, to - from);
-  /* the first handler may have cancelled it */
-  if(!request->is_cancelled)
-    tell_event(L, type, text->buf.data + from, to - from);
+  has_delta = push_handler(L, *type == 'c' ? "on_delta" : "");
+  has_event = push_handler(L, "on_event");
+  if(!has_delta && !has_event)
+    *seen += fetch(request, 0, *seen).len;
+  else
+    *seen += push_live(L, request, fetch, 0, *seen);
+  if(has_event) {
+    lua_pushvalue(L, top + 2);
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, type);
+    lua_setfield(L, -2, "type");
+    lua_pushvalue(L, top + 3);
+    lua_setfield(L, -2, "text");
+    lua_pushvalue(L, 1);
+    lua_call(L, 2, 0);
+  }
+  /* that handler may have cancelled it, or waited for its end */
+  if(has_delta && !request->is_cancelled && !request->is_settled) {
+    /* the text alone, so that a function such as io.write will do */
+    lua_pushvalue(L, top + 1);
+    lua_pushvalue(L, top + 3);
+    lua_call(L, 1, 0);
+  }
+  lua_settop(L, top);
 }
 
 /* Tells on_event what is new of one tool call: id and name when known. */
 static void tell_new_call(lua_State *L, lrequest *request, size_t at) {
-  const oc_call *call = &oc_exchange_reply(request->exchange)->calls.items[at];
-  struct told_call *told = &request->told.calls[at];
-  struct told_call before = *told;
+  const oc_call *call = &reply_of(request)->calls.items[at];
+  struct told_call now;
+  struct told_call before = request->told.calls[at];
+  int top = lua_gettop(L);
 
-  told->id = call->id.len;
-  told->name = call->name.len;
-  told->arguments = call->arguments.whole;
-  if(!memcmp(&before, told, sizeof before))
+  now.id = call->id.len;
+  now.name = call->name.len;
+  now.arguments = call->arguments.whole;
+  if(now.id == before.id && now.name == before.name
+     && now.arguments == before.arguments)
     return;
-  lua_getfield(L, 2, "on_event");
-  if(!lua_isfunction(L, -1)) {
-    lua_pop(L, 1);
-    return;
+  request->told.calls[at] = now;
+  if(push_handler(L, "on_event")) {
+    lua_createtable(L, 0, 5);
+    lua_pushliteral(L, "tool_call");
+    lua_setfield(L, -2, "type");
+    lcompat_push_integral(L, at + 1);
+    lua_setfield(L, -2, "index");
+    if(before.id != now.id) {
+      push_live(L, request, fetch_id, at, 0);
+      lua_setfield(L, -2, "id");
+    }
+    if(before.name != now.name) {
+      push_live(L, request, fetch_name, at, 0);
+      lua_setfield(L, -2, "name");
+    }
+    request->told.calls[at].arguments =
+      before.arguments + push_live(L, request, fetch_arguments, at,
+                                   before.arguments);
+    lua_setfield(L, -2, "arguments");
+    lua_pushvalue(L, 1);
+    lua_call(L, 2, 0);
   }
-  lua_createtable(L, 0, 5);
-  lua_pushliteral(L, "tool_call");
-  lua_setfield(L, -2, "type");
-  lcompat_push_integral(L, at + 1);
-  lua_setfield(L, -2, "index");
-  if(before.id != told->id)
-    set_text_if(L, "id", &call->id);
-  if(before.name != told->name)
-    set_text_if(L, "name", &call->name);
-  lua_pushlstring(L, call->arguments.whole > before.arguments
-                     ? call->arguments.buf.data + before.arguments : "",
-                  told->arguments - before.arguments);
-  lua_setfield(L, -2, "arguments");
-  lua_pushvalue(L, 1);
-  lua_call(L, 2, 0);
+  lua_settop(L, top);
 }
 
 /* Fragments of several calls may come by turns, so each is looked at. */
@@ -339,14 +344,13 @@ static void tell_new_calls(lua_State *L, lrequest *request) {
 
 /* Everything that has arrived since the last time: (request, its state). */
 static void tell_news(lua_State *L, lrequest *request) {
-  const oc_reply *reply = oc_exchange_reply(request->exchange);
   struct told *told = &request->told;
 
-  luaL_checkstack(L, 8, NULL);
-  tell_new_text(L, request, &reply->reasoning, &told->reasoning, "reasoning");
-  tell_new_text(L, request, &reply->content, &told->content, "content");
-  tell_new_text(L, request, &reply->refusal, &told->refusal, "refusal");
-  if(reply->calls.count)
+  luaL_checkstack(L, 12, NULL);
+  tell_new_text(L, request, fetch_reasoning, &told->reasoning, "reasoning");
+  tell_new_text(L, request, fetch_content, &told->content, "content");
+  tell_new_text(L, request, fetch_refusal, &told->refusal, "refusal");
+  if(reply_of(request)->calls.count)
     tell_new_calls(L, request);
 }
 
@@ -362,9 +366,7 @@ int lrequest_deliver(lua_State *L) {
     return 0;
   lua_getfield(L, 2, "on_end");
   if(lua_isfunction(L, -1)) {
-    /* once: it is gone before it is called */
-    lua_pushnil(L);
-    lua_setfield(L, 2, "on_end");
+    /* it takes itself away when it has got so far that once is enough */
     lua_pushvalue(L, 1);
     lua_call(L, 1, 0);
   }
@@ -406,20 +408,15 @@ static int has_ended(lua_State *L) {
  */
 static int take(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  const oc_text *text = &oc_exchange_reply(request->exchange)->content;
-  size_t from = request->taken;
-  if(text->whole == from)
+  if(!fetch_content(request, 0, request->taken).len)
     return 0;
-  lua_pushlstring(L, text->buf.data + from, text->whole - from);
-  request->taken = text->whole;
+  request->taken += push_live(L, request, fetch_content, 0, request->taken);
   return 1;
 }
 
 /* content(request) -> the content that has arrived so far */
 static int content(lua_State *L) {
-  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  const oc_text *text = &oc_exchange_reply(request->exchange)->content;
-  lua_pushlstring(L, text->whole ? text->buf.data : "", text->whole);
+  push_live(L, lutil_open(L, 1, LUTIL_REQUEST), fetch_content, 0, 0);
   return 1;
 }
 
@@ -463,7 +460,8 @@ static int setup_gc(lua_State *L) {
  * common, made once
  *
  * `settings`: key, headers (lines), connect, first_token, idle, total
- * (seconds, absent: none), max_response, max_event (bytes).
+ * (seconds, absent: none), max_response, max_event (bytes); get (the path
+ * of a document to get; absent: it is for conversations).
  */
 static int setup_new(lua_State *L) {
   oc_client *client = lclient_open(L, 1);
@@ -473,7 +471,10 @@ static int setup_new(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   memset(&options, 0, sizeof options);
-  options.path = "/chat/completions";
+  options.path = lutil_string_field(L, 2, "get", NULL);
+  options.is_get = options.path != NULL;
+  if(!options.is_get)
+    options.path = "/chat/completions";
   options.key = lutil_string_field(L, 2, "key", &options.key_len);
   options.deadlines.connect_ms = milliseconds(L, 2, "connect");
   options.deadlines.first_token_ms = milliseconds(L, 2, "first_token");
@@ -496,6 +497,16 @@ static int setup_new(lua_State *L) {
   return 1;
 }
 
+/* A new request with its client in its state, on top; NULL: no memory. */
+static lrequest *push_request(lua_State *L, int client) {
+  lutil_box *box = lutil_new(L, LUTIL_REQUEST);
+  lcompat_get_uservalue(L, -1);
+  lua_pushvalue(L, client);
+  lua_setfield(L, -2, "client");
+  lua_pop(L, 1);
+  return box->core = oc_calloc(sizeof(lrequest));
+}
+
 /*
  * request(setup, client, conversation, options, prompt, stream, tag,
  * keep_partial) -> request
@@ -506,11 +517,10 @@ static int setup_new(lua_State *L) {
  */
 static int request_new(lua_State *L) {
   oc_setup **setup = luaL_checkudata(L, 1, SETUP);
-  lconversation *conversation = lconversation_open(L, 3);
+  lconversation *conversation;
   size_t len;
   const char *options = luaL_checklstring(L, 4, &len);
   lrequest *request;
-  lutil_box *box;
   oc_body body;
   oc_slice open;
   oc_code code;
@@ -519,17 +529,17 @@ static int request_new(lua_State *L) {
   lclient_open(L, 2);
   lua_settop(L, 8);
   luaL_checkstack(L, 10, NULL);
-  box = lutil_new(L, LUTIL_REQUEST);
+  request = push_request(L, 2);
+  if(!request)
+    return lutil_fail(L, OC_E_NOMEM);
   lcompat_get_uservalue(L, 9);
-  lua_pushvalue(L, 2);
-  lua_setfield(L, -2, "client");
   lua_pushvalue(L, 3);
   lua_setfield(L, -2, "conversation");
   lua_pop(L, 1);
-  request = box->core = oc_calloc(sizeof *request);
-  if(!request)
-    return lutil_fail(L, OC_E_NOMEM);
   request->keep_partial = lua_toboolean(L, 8);
+  /* not before: a finalizer may have closed it meanwhile */
+  conversation = lconversation_open(L, 3);
+  oc_history_fork(&conversation->history, &request->base);
   oc_history_fork(&conversation->history, &request->history);
   failed = lconversation_append_prompt(L, 5, &request->history);
   if(!failed && oc_history_open_call(&request->history, &open)) {
@@ -549,15 +559,41 @@ static int request_new(lua_State *L) {
   return 1;
 }
 
-/* request_start(request): sends it. The conversation is busy from now on. */
+/*
+ * get(setup, client, tag) -> request without a conversation, whose result
+ * is a table with the text of a document | nil, code, message
+ */
+static int request_get(lua_State *L) {
+  oc_setup **setup = luaL_checkudata(L, 1, SETUP);
+  lrequest *request;
+
+  luaL_argcheck(L, (*setup)->is_get, 1, "not a setup that gets");
+  lclient_open(L, 2);
+  lua_settop(L, 3);
+  luaL_checkstack(L, 10, NULL);
+  request = push_request(L, 2);
+  if(!request)
+    return lutil_fail(L, OC_E_NOMEM);
+  request->exchange = oc_exchange_new(*setup, NULL, 0,
+                                      (int64_t)lua_tonumber(L, 3));
+  return request->exchange ? 1 : lutil_fail(L, OC_E_NOMEM);
+}
+
+/* request_start(request): sends it. A conversation is busy from now on. */
 static int request_start(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
   lconversation *conversation;
   lcompat_get_uservalue(L, 1);
   lua_getfield(L, -1, "conversation");
   conversation = lconversation_test(L, -1);
-  if(conversation)
+  if(conversation) {
+    /* code of the program has run since the request was made */
+    if(conversation->is_busy
+       || !oc_history_same(&conversation->history, &request->base))
+      lutil_misuse(L, "conversation is busy: another request of it was "
+                      "started, or it was changed, in the meantime");
     conversation->is_busy = 1;
+  }
   oc_exchange_start(request->exchange);
   return 0;
 }
@@ -587,6 +623,7 @@ static int request_gc(lua_State *L) {
     box->core = NULL;
     oc_exchange_unref(request->exchange);
     oc_history_free(&request->history);
+    oc_history_free(&request->base);
     oc_free(request->told.calls);
     oc_free(request);
   }
@@ -621,6 +658,7 @@ void lrequest_register(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "setup", setup_new },
     { "request", request_new },
+    { "get", request_get },
     { "request_start", request_start },
     { "request_cancel", request_cancel },
     { "request_abort", request_abort },

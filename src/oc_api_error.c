@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "oc_json.h"
-
 /* Longest piece of an unknown body that is shown. */
 #define SNIPPET_MAX 200
 
@@ -228,4 +226,24 @@ void oc_api_error_read(oc_error *error, int status, const char *body,
   if(is_retryable_status(status))
     error->retryable = 1;
   said_free(&said);
+}
+
+int oc_api_error_is_problem(oc_slice raw) {
+  size_t i = 1;
+  switch(*raw.text) {
+  case 'n':
+  case 'f':
+    return 0;
+  case 't':
+    return 1;
+  case '"':
+    return raw.len > 2;
+  case '{':
+  case '[':
+    while(strchr(" \t\r\n", raw.text[i]))
+      i++;
+    return raw.text[i] != '}' && raw.text[i] != ']';
+  default:
+    return oc_json_parse_number(raw) != 0;
+  }
 }

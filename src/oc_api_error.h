@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "oc_error.h"
+#include "oc_json.h"
 
 /*
  * Fills in `error` from a body. A message found in JSON makes it an error
@@ -21,5 +22,11 @@
  */
 void oc_api_error_read(oc_error *error, int status, const char *body,
                        size_t len);
+
+/*
+ * Whether what stands under "error" is one: servers write null, false, ""
+ * and {} there, too.
+ */
+int oc_api_error_is_problem(oc_slice raw);
 
 #endif

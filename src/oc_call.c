@@ -184,7 +184,7 @@ static oc_code read_extra(oc_json *reader, oc_fields *extra, size_t max,
   if(code || *value.text == 'n')
     return code;
   oc_effects_note(effects);
-  return oc_fields_keep(extra, key, value, max);
+  return oc_fields_keep(extra, key, value, max, 0);
 }
 
 static oc_code read_function(oc_json *reader, struct fragment *fragment) {
@@ -224,7 +224,7 @@ static oc_code read_type(oc_json *reader, oc_call *call) {
   oc_slice value;
   oc_code code = oc_json_skip(reader, &value);
   if(!code && *value.text == '"' && value.len > 2)
-    code = oc_fields_keep(&call->extra, key, value, call->id.max);
+    code = oc_fields_keep(&call->extra, key, value, call->id.max, 0);
   return code;
 }
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -19,8 +20,9 @@
 
 /* Idle easy handles kept for the next exchange. */
 #define MAX_SPARE 32
-/* Sockets dealt with in one step before the caller gets its turn. */
+/* Sockets asked for at a time, and how often in one step. */
 #define MAX_READY 128
+#define MAX_ROUNDS 64
 
 struct oc_client {
   unsigned refs;
@@ -37,6 +39,7 @@ struct oc_client {
   int64_t curl_deadline_ms;   /* when libcurl wants to be called */
   int64_t next_deadline_ms;   /* no exchange's deadline is before this */
   int has_tls;                /* SIGPIPE must be held back */
+  int is_disposed;            /* its owner is gone */
   char *base_url;
   struct curl_slist key_header;   /* data is NULL without a key */
   char *proxy;
@@ -226,6 +229,19 @@ static CURLM *init_multi(const oc_poller *poller) {
   return multi;
 }
 
+/* Whether libcurl may find a proxy in the environment that wants TLS. */
+static int has_tls_proxy(void) {
+  static const char *const names[] = {
+    "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"
+  };
+  size_t i;
+  for(i = 0; i < sizeof names / sizeof *names; i++) {
+    if(starts_with_https(getenv(names[i])))
+      return 1;
+  }
+  return 0;
+}
+
 oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   oc_client *client;
 
@@ -250,7 +266,8 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   client->now_ms = oc_now_ms();
   client->http2 = options->http2;
   client->has_tls = starts_with_https(options->base_url)
-                    || starts_with_https(options->proxy);
+                    || starts_with_https(options->proxy)
+                    || has_tls_proxy();
   client->poller = oc_poller_new();
   client->multi = init_multi(client->poller);
   if(!client->poller || !client->multi || !copy_key(client, options)
@@ -303,6 +320,7 @@ void oc_client_close(oc_client *client) {
 void oc_client_dispose(oc_client *client) {
   oc_exchange *exchange;
   oc_client_close(client);
+  client->is_disposed = 1;
   while((exchange = oc_client_next(client)) != NULL)
     oc_exchange_unref(exchange);
   oc_client_unref(client);
@@ -335,6 +353,11 @@ struct curl_slist *oc_client_key_header(oc_client *client) {
 
 const char *oc_client_base_url(const oc_client *client) {
   return client->base_url;
+}
+
+void oc_client_note_url(oc_client *client, const char *url) {
+  if(starts_with_https(url))
+    client->has_tls = 1;
 }
 
 /* }==== */
@@ -471,6 +494,8 @@ CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
     oc_client_note_deadline(client, oc_exchange_deadline(exchange));
     /* the first bytes leave now and not at the host's next frame */
     run_timers(client);
+    /* a host that watches the descriptor does not come here first */
+    oc_poller_flush(client->poller);
   }
   sigpipe_release(&guard);
   return result;
@@ -492,8 +517,8 @@ void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy) {
 
 void oc_client_news(oc_client *client, oc_exchange *exchange) {
   oc_links *links = oc_exchange_links(exchange);
-  /* nobody reads the queue of a closed client any more */
-  if(links->has_news || !client->multi)
+  /* nobody will read the queue any more */
+  if(links->has_news || client->is_disposed)
     return;
   links->has_news = 1;
   links->next_news = NULL;
@@ -587,6 +612,7 @@ void oc_client_step(oc_client *client, int64_t wait_ms, int anyway) {
   oc_ready ready[MAX_READY];
   sigpipe_guard guard;
   int64_t due;
+  int rounds = 0;
   int count;
   int i;
 
@@ -599,16 +625,21 @@ void oc_client_step(oc_client *client, int64_t wait_ms, int anyway) {
     wait_ms = due;
   if(wait_ms > INT_MAX)
     wait_ms = INT_MAX;
-  count = oc_poller_wait(client->poller, (int)wait_ms, ready, MAX_READY);
-  client->now_ms = oc_now_ms();
-  if(count > 0 || client->now_ms >= client->curl_deadline_ms) {
-    sigpipe_hold(client, &guard);
-    for(i = 0; i < count; i++)
-      act(client, ready[i].fd, ready[i].events);
-    if(client->now_ms >= client->curl_deadline_ms)
-      run_timers(client);
-    sigpipe_release(&guard);
-  }
+  do {
+    count = oc_poller_wait(client->poller, (int)wait_ms, ready, MAX_READY);
+    client->now_ms = oc_now_ms();
+    if(count > 0 || client->now_ms >= client->curl_deadline_ms) {
+      sigpipe_hold(client, &guard);
+      for(i = 0; i < count; i++)
+        act(client, ready[i].fd, ready[i].events);
+      if(client->now_ms >= client->curl_deadline_ms)
+        run_timers(client);
+      sigpipe_release(&guard);
+    }
+    wait_ms = 0;
+    /* whoever is told that its time is up must have been heard before */
+  } while(count == MAX_READY && ++rounds < MAX_ROUNDS);
+  oc_poller_flush(client->poller);
   /* always: adding a handle may have finished it */
   collect_finished(client);
   check_deadlines(client);

@@ -94,6 +94,8 @@ CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
 void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy);
 /* Queues the exchange for oc_client_next(), once. */
 void oc_client_news(oc_client *client, oc_exchange *exchange);
+/* A request goes to another place than the client's own. */
+void oc_client_note_url(oc_client *client, const char *url);
 /* A deadline may have come closer. */
 void oc_client_note_deadline(oc_client *client, int64_t deadline_ms);
 /* The time of the current step, milliseconds. */

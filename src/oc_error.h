@@ -40,6 +40,8 @@
     "the response headers are larger than allowed")                          \
   X(E_DEPTH, LIMIT, "nesting_too_deep", "JSON is nested too deeply")         \
   X(E_REDIRECTS, LIMIT, "too_many_redirects", "too many redirects")          \
+  X(E_FILE_TOO_LARGE, LIMIT, "file_too_large",                               \
+    "the file is larger than max_bytes")                                     \
   /* connection */                                                           \
   X(E_RESOLVE, NETWORK, "unknown_host", "the host name cannot be resolved")  \
   X(E_CONNECT, NETWORK, "connection_refused", "cannot connect")              \
@@ -72,6 +74,13 @@
   X(E_CANCELLED, CANCELLED, "cancelled", "the request was cancelled")        \
   X(E_CLOSED, CANCELLED, "closed", "the client was closed")                  \
   X(E_HANDLER, CANCELLED, "handler_failed", "a handler raised an error")     \
+  /* files */                                                                \
+  X(E_NO_FILE, STORE, "no_file", "no such file")                             \
+  X(E_UNREADABLE, STORE, "unreadable", "the file cannot be read")            \
+  X(E_EMPTY_FILE, STORE, "empty_file", "the file is empty")                  \
+  X(E_UNKNOWN_TYPE, STORE, "unknown_type", "an unknown type of file")        \
+  X(E_WRONG_TYPE, STORE, "wrong_type", "the wrong type of file")             \
+  X(E_CHANGED, STORE, "file_changed", "the file changed while it was read")  \
   /* wrong use: the binding raises these */                                  \
   X(E_ROLE, MISUSE, "unknown_role", "unknown role")                          \
   X(E_NO_ROLE, MISUSE, "no_role", "a message needs a role")                  \

@@ -4,15 +4,11 @@
 #include <strings.h>
 
 #include "oc_alloc.h"
-#include "oc_api_error.h"
 #include "oc_clock.h"
 #include "oc_curl_error.h"
-#include "oc_sse.h"
+#include "oc_response.h"
 #include "oc_url.h"
 
-/* Headers of one response, and of an error body: more is not read. */
-#define MAX_HEADERS (256 * 1024)
-#define MAX_ERROR_BODY (1024 * 1024)
 #define MAX_REDIRECTS 5
 /* How long a server may take to close a stream after "[DONE]". */
 #define DONE_GRACE_MS 250
@@ -20,9 +16,6 @@
 #define UPLOAD_BUFFER (64L * 1024L)
 /* ...smaller ones leave in one packet with the headers. */
 #define SMALL_BODY (32 * 1024)
-
-/* What the body of the response turned out to be. */
-enum mode { MODE_UNKNOWN, MODE_WHOLE, MODE_STREAM, MODE_ERROR };
 
 struct oc_exchange {
   unsigned refs;
@@ -39,15 +32,7 @@ struct oc_exchange {
   int64_t tag;
   int attempts;
   int redirects;
-  /* the response */
-  enum mode mode;
-  int status;
-  int has_head;                 /* the headers came to their end */
-  size_t received;
-  oc_buf head;                  /* header lines of the last response */
-  oc_buf whole;                 /* a whole response, or an error's body */
-  oc_sse sse;
-  oc_reply reply;
+  oc_response response;
   oc_error error;               /* code is OC_OK unless it failed */
   char detail[CURL_ERROR_SIZE]; /* libcurl's own words */
   /* times, milliseconds of oc_clock */
@@ -61,150 +46,51 @@ struct oc_exchange {
 static void read_status(oc_exchange *exchange) {
   long status = 0;
   curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-  exchange->status = (int)status;
-  /* an error that has no body yet */
-  if(exchange->has_head && status && (status < 200 || status > 299))
-    exchange->mode = MODE_ERROR;
-}
-
-/* {==== reading the response: called by libcurl ==== */
-
-/* A response that may be followed by another one begins. */
-static void begin_response(oc_exchange *exchange) {
-  oc_buf_clear(&exchange->head);
-  exchange->status = 0;
-  exchange->has_head = 0;
-}
-
-static size_t on_header(char *line, size_t size, size_t count, void *user) {
-  oc_exchange *exchange = user;
-  size_t len = size * count;
-  exchange->life_ms = oc_client_now(exchange->client);
-  if(len > 5 && !memcmp(line, "HTTP/", 5))
-    begin_response(exchange);
-  if(len && (line[0] == '\r' || line[0] == '\n'))
-    exchange->has_head = 1;
-  if(oc_buf_append(&exchange->head, line, len)) {
-    oc_error_set(&exchange->error, OC_E_HEADERS_TOO_LARGE, "%s (%d bytes)",
-                 oc_code_message(OC_E_HEADERS_TOO_LARGE), MAX_HEADERS);
-    return 0;
-  }
-  return len;
-}
-
-/* One event of the stream. 0: goes on. */
-static int take_event(oc_exchange *exchange, const oc_sse_event *event) {
-  oc_reply *reply = &exchange->reply;
-
-  if(exchange->done_ms)
-    return 0;
-  if(event->type.len == 5 && !memcmp(event->type.text, "error", 5)) {
-    oc_api_error_read(&exchange->error, exchange->status, event->data.text,
-                      event->data.len);
-    return 1;
-  }
-  if(oc_reply_chunk(reply, event->data.text, event->data.len,
-                    &exchange->error))
-    return 1;
-  if(reply->is_done) {
-    exchange->done_ms = oc_client_now(exchange->client);
-    oc_client_note_deadline(exchange->client,
-                            exchange->done_ms + DONE_GRACE_MS);
-  }
-  return 0;
+  exchange->response.status = (int)status;
 }
 
 /* The first text, reasoning or tool fragment: a shorter deadline begins. */
 static void note_output(oc_exchange *exchange) {
-  if(!exchange->first_token_ms && oc_reply_has_output(&exchange->reply)) {
+  if(!exchange->first_token_ms
+     && oc_response_has_output(&exchange->response)) {
     exchange->first_token_ms = exchange->life_ms;
     oc_client_note_deadline(exchange->client,
                             oc_exchange_deadline(exchange));
   }
 }
 
-static int read_stream(oc_exchange *exchange, const char *bytes, size_t len) {
-  oc_sse_event event;
-  int more;
-  oc_sse_feed(&exchange->sse, bytes, len);
-  while((more = oc_sse_next(&exchange->sse, &event)) > 0) {
-    if(take_event(exchange, &event))
-      return 1;
-  }
-  if(more < 0) {
-    oc_error_set(&exchange->error, exchange->sse.error, "%s",
-                 oc_code_message(exchange->sse.error));
-    return 1;
-  }
-  note_output(exchange);
-  oc_client_news(exchange->client, exchange);
-  return 0;
-}
+/* {==== called by libcurl ==== */
 
-/*
- * Tells a stream from a whole response by its first byte, since servers
- * answer with either, whatever was asked for and whatever the content type
- * says. A stream begins with a comment, one of the four fields or a byte
- * order mark; JSON, HTML and most plain text do not.
- */
-static enum mode detect_mode(const oc_exchange *exchange, const char *bytes,
-                             size_t len) {
-  size_t i = 0;
-  if(exchange->status < 200 || exchange->status > 299)
-    return MODE_ERROR;
-  while(i < len && memchr(" \t\r\n", bytes[i], 4))
-    i++;
-  if(i == len && len)
-    return MODE_UNKNOWN;
-  return memchr(":deir\xEF", bytes[i], 6) ? MODE_STREAM : MODE_WHOLE;
+static size_t on_header(char *line, size_t size, size_t count, void *user) {
+  oc_exchange *exchange = user;
+  size_t len = size * count;
+  exchange->life_ms = oc_client_now(exchange->client);
+  return oc_response_header(&exchange->response, line, len,
+                            &exchange->error) ? 0 : len;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   oc_exchange *exchange = user;
+  oc_response *response = &exchange->response;
   size_t len = size * count;
 
   if(!len)
     return 0;
   exchange->life_ms = oc_client_now(exchange->client);
   exchange->state = OC_STATE_RECEIVING;
-  exchange->received += len;
-  if(exchange->received > exchange->setup->max_response) {
-    /* an error has said enough by now */
-    if(exchange->mode == MODE_ERROR)
-      return 0;
-    oc_error_set(&exchange->error, OC_E_RESPONSE_TOO_LARGE, "%s (%lu)",
-                 oc_code_message(OC_E_RESPONSE_TOO_LARGE),
-                 (unsigned long)exchange->setup->max_response);
-    return 0;
-  }
-  if(exchange->mode == MODE_UNKNOWN) {
+  if(response->mode == OC_RESPONSE_UNKNOWN)
     read_status(exchange);
-    exchange->mode = detect_mode(exchange, bytes, len);
+  if(oc_response_body(response, bytes, len, &exchange->error))
+    return 0;
+  if(response->reply.is_done && !exchange->done_ms) {
+    exchange->done_ms = exchange->life_ms;
+    oc_client_note_deadline(exchange->client,
+                            exchange->done_ms + DONE_GRACE_MS);
   }
-  switch(exchange->mode) {
-  case MODE_UNKNOWN:
-    /* white space only so far */
-    return len;
-  case MODE_STREAM:
-    return read_stream(exchange, bytes, len) ? 0 : len;
-  case MODE_ERROR:
-    /* the beginning says what is wrong */
-    if(exchange->whole.len + len <= MAX_ERROR_BODY)
-      oc_buf_append(&exchange->whole, bytes, len);
-    return len;
-  default:
-    if(!exchange->first_token_ms) {
-      exchange->first_token_ms = exchange->life_ms;
-      oc_client_note_deadline(exchange->client,
-                              oc_exchange_deadline(exchange));
-    }
-    if(oc_buf_append(&exchange->whole, bytes, len)) {
-      oc_error_set(&exchange->error, OC_E_NOMEM, "%s",
-                   oc_code_message(OC_E_NOMEM));
-      return 0;
-    }
-    return len;
-  }
+  note_output(exchange);
+  if(response->mode == OC_RESPONSE_STREAM)
+    oc_client_news(exchange->client, exchange);
+  return len;
 }
 
 static size_t on_read(char *to, size_t size, size_t count, void *user) {
@@ -231,14 +117,17 @@ oc_exchange *oc_exchange_new(oc_setup *setup, oc_body *body, int is_stream,
   oc_exchange *exchange = oc_calloc(sizeof *exchange);
 
   if(!exchange) {
-    oc_body_free(body);
+    if(body)
+      oc_body_free(body);
     return NULL;
   }
   exchange->refs = 1;
   exchange->setup = oc_setup_ref(setup);
   exchange->client = setup->client;
-  exchange->body = *body;
-  memset(body, 0, sizeof *body);
+  if(body) {
+    exchange->body = *body;
+    memset(body, 0, sizeof *body);
+  }
   exchange->is_stream = is_stream;
   exchange->tag = tag;
   /* no waiting for "100 Continue" before a large body */
@@ -248,11 +137,9 @@ oc_exchange *oc_exchange_new(oc_setup *setup, oc_body *body, int is_stream,
   exchange->timing.first_byte = -1;
   exchange->timing.first_token = -1;
   exchange->timing.total = -1;
-  oc_buf_init(&exchange->head, MAX_HEADERS);
   oc_buf_init(&exchange->small, SMALL_BODY);
-  oc_buf_init(&exchange->whole, setup->max_response);
-  oc_sse_init(&exchange->sse, setup->max_event);
-  oc_reply_init(&exchange->reply, setup->max_response);
+  oc_response_init(&exchange->response, setup->max_response,
+                   setup->max_event, setup->is_get);
   return exchange;
 }
 
@@ -278,10 +165,7 @@ void oc_exchange_unref(oc_exchange *exchange) {
   oc_free(exchange->moved_to);
   oc_body_free(&exchange->body);
   oc_buf_free(&exchange->small);
-  oc_buf_free(&exchange->head);
-  oc_buf_free(&exchange->whole);
-  oc_sse_free(&exchange->sse);
-  oc_reply_free(&exchange->reply);
+  oc_response_free(&exchange->response);
   oc_error_clear(&exchange->error);
   oc_setup_unref(exchange->setup);
   oc_free(exchange);
@@ -302,18 +186,33 @@ static void end(oc_exchange *exchange, oc_state state) {
   release_easy(exchange);
   oc_body_free(&exchange->body);
   oc_buf_free(&exchange->small);
-  oc_buf_free(&exchange->whole);
-  oc_sse_free(&exchange->sse);
+  oc_response_trim(&exchange->response);
   oc_client_news(exchange->client, exchange);
+}
+
+/* Whether a header of this name carries a secret. */
+static int is_secret_name(const char *name, size_t len) {
+  static const char *const words[] = { "auth", "key", "token", "secret" };
+  size_t word;
+  for(word = 0; word < sizeof words / sizeof *words; word++) {
+    size_t word_len = strlen(words[word]);
+    size_t i;
+    for(i = 0; i + word_len <= len; i++) {
+      if(!strncasecmp(name + i, words[word], word_len))
+        return 1;
+    }
+  }
+  return 0;
 }
 
 /* Servers repeat the key they do not like: it goes no further. */
 static void hide_key(oc_exchange *exchange) {
-  static const char name[] = "Authorization:";
   const struct curl_slist *item;
   for(item = exchange->setup->headers; item; item = item->next) {
-    if(!strncasecmp(item->data, name, sizeof name - 1)) {
-      const char *key = strrchr(item->data, ' ');
+    const char *colon = strchr(item->data, ':');
+    if(colon && is_secret_name(item->data, (size_t)(colon - item->data))) {
+      /* "Bearer KEY" or the key alone */
+      const char *key = strrchr(colon, ' ');
       if(key)
         oc_error_hide(&exchange->error, key + 1, strlen(key + 1));
     }
@@ -322,9 +221,9 @@ static void hide_key(oc_exchange *exchange) {
 
 static void fail(oc_exchange *exchange) {
   hide_key(exchange);
-  exchange->error.status = exchange->status;
+  exchange->error.status = exchange->response.status;
   /* what is there is shown as err.partial */
-  oc_reply_finish(&exchange->reply);
+  oc_reply_finish(&exchange->response.reply);
   end(exchange, OC_STATE_FAILED);
 }
 
@@ -335,65 +234,27 @@ static void fail_with(oc_exchange *exchange, oc_code code) {
 
 /* The cost of a whole response may stand in a header only. */
 static void read_cost(oc_exchange *exchange) {
+  oc_usage *usage = &exchange->response.reply.usage;
   oc_slice value;
   oc_json reader;
-  if(exchange->reply.usage.cost >= 0
-     || !oc_exchange_header(exchange, "x-opper-cost", &value))
+  if(usage->cost >= 0
+     || !oc_response_find(&exchange->response, "x-opper-cost", &value))
     return;
   oc_json_init(&reader, value.text, value.len);
   if(oc_json_next(&reader) == OC_JSON_NUMBER) {
     double cost = oc_json_number(&reader);
     if(oc_json_next(&reader) == OC_JSON_END)
-      exchange->reply.usage.cost = cost;
+      usage->cost = cost;
   }
 }
 
 /* The body is complete: is the answer? */
 static void finish_body(oc_exchange *exchange) {
-  oc_reply *reply = &exchange->reply;
-  oc_sse_event event;
-
-  if(exchange->status < 200 || exchange->status > 299) {
-    oc_api_error_read(&exchange->error, exchange->status,
-                      exchange->whole.data, exchange->whole.len);
+  int failed = oc_response_finish(&exchange->response, &exchange->error);
+  note_output(exchange);
+  if(failed) {
     fail(exchange);
     return;
-  }
-  if(exchange->mode == MODE_STREAM) {
-    int more = exchange->done_ms ? 0 : oc_sse_finish(&exchange->sse, &event);
-    if(more < 0) {
-      fail_with(exchange, exchange->sse.error);
-      return;
-    }
-    if(more > 0 && take_event(exchange, &event)) {
-      /* the last event has no end: it was cut, not written badly */
-      if(exchange->error.code == OC_E_JSON)
-        oc_error_set(&exchange->error, OC_E_TRUNCATED,
-                     "the stream ended within an event");
-      fail(exchange);
-      return;
-    }
-    note_output(exchange);
-    if(!reply->finish_reason.len) {
-      oc_error_set(&exchange->error, OC_E_TRUNCATED,
-                   "the stream ended without a finish_reason");
-      fail(exchange);
-      return;
-    }
-    if(oc_reply_finish(reply)) {
-      fail_with(exchange, OC_E_NOMEM);
-      return;
-    }
-  }
-  else {
-    oc_code code = oc_reply_whole(reply, exchange->whole.data,
-                                  exchange->whole.len, &exchange->error);
-    if(code) {
-      if(exchange->error.code != code)
-        oc_error_set(&exchange->error, code, "%s", oc_code_message(code));
-      fail(exchange);
-      return;
-    }
   }
   read_cost(exchange);
   end(exchange, OC_STATE_DONE);
@@ -410,7 +271,7 @@ static int follow(oc_exchange *exchange, const char *location) {
   if(!oc_url_may_follow(url_of(exchange), location)) {
     oc_error_set(&exchange->error, OC_E_REDIRECT,
                  "HTTP status %d: a redirect to another server is not "
-                 "followed", exchange->status);
+                 "followed", exchange->response.status);
     return 0;
   }
   if(exchange->redirects == MAX_REDIRECTS) {
@@ -426,6 +287,7 @@ static int follow(oc_exchange *exchange, const char *location) {
   }
   oc_free(exchange->moved_to);
   exchange->moved_to = url;
+  oc_client_note_url(exchange->client, url);
   exchange->redirects++;
   return 1;
 }
@@ -448,6 +310,7 @@ static void read_times(oc_exchange *exchange) {
 static void send_request(oc_exchange *exchange);
 
 void oc_exchange_finish(oc_exchange *exchange, int result) {
+  oc_response *response = &exchange->response;
   char *location = NULL;
   double connect = 0;
 
@@ -461,7 +324,7 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
   }
   /* libcurl takes the end of the connection for the end of the headers,
      and calls a line that it finds too long out of memory */
-  if(exchange->head.len && !exchange->has_head
+  if(response->head.len && !response->has_head
      && (!result || result == CURLE_PARTIAL_FILE
          || result == CURLE_OUT_OF_MEMORY)) {
     oc_code code = result == CURLE_OUT_OF_MEMORY ? OC_E_HEADERS_TOO_LARGE
@@ -473,7 +336,7 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
   }
   /* a connection that breaks behind "[DONE]", or in the page of an error,
      has done its work */
-  if(result && !exchange->done_ms && exchange->mode != MODE_ERROR) {
+  if(result && !exchange->done_ms && !oc_response_is_error(response)) {
     long proxy = 0;
     curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_CONNECTCODE, &proxy);
     oc_curl_error_set(&exchange->error,
@@ -483,7 +346,7 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
     fail(exchange);
     return;
   }
-  if(is_redirect(exchange->status) && location) {
+  if(is_redirect(response->status) && location) {
     if(!follow(exchange, location)) {
       fail(exchange);
       return;
@@ -519,7 +382,7 @@ void oc_exchange_expire(oc_exchange *exchange) {
   int64_t limit;
 
   read_status(exchange);
-  if(exchange->done_ms || exchange->mode == MODE_ERROR) {
+  if(exchange->done_ms || oc_response_is_error(&exchange->response)) {
     read_times(exchange);
     finish_body(exchange);
     return;
@@ -565,7 +428,11 @@ static CURLcode configure(oc_exchange *exchange) {
   SET(CURLOPT_ERRORBUFFER, exchange->detail);
   SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.size);
   SET(CURLOPT_POSTFIELDS, exchange->small.len ? exchange->small.data : NULL);
-  if(exchange->small.len)
+  if(exchange->setup->is_get) {
+    SET(CURLOPT_HTTPGET, 1L);
+    SET(CURLOPT_HTTPHEADER, exchange->setup->headers);
+  }
+  else if(exchange->small.len)
     SET(CURLOPT_HTTPHEADER, exchange->setup->headers);
   else {
     SET(CURLOPT_HTTPHEADER, &exchange->large);
@@ -590,23 +457,12 @@ static CURLcode configure(oc_exchange *exchange) {
   return result;
 }
 
-/* Makes everything ready for a response that has not begun. */
-static void reset_response(oc_exchange *exchange) {
-  oc_body_seek(&exchange->body, 0);
-  begin_response(exchange);
-  oc_buf_clear(&exchange->whole);
-  oc_sse_free(&exchange->sse);
-  oc_sse_init(&exchange->sse, exchange->setup->max_event);
-  oc_reply_free(&exchange->reply);
-  exchange->mode = MODE_UNKNOWN;
-  exchange->received = 0;
-  exchange->detail[0] = '\0';
-}
-
 static void send_request(oc_exchange *exchange) {
   CURLcode result;
 
-  reset_response(exchange);
+  oc_body_seek(&exchange->body, 0);
+  oc_response_reset(&exchange->response);
+  exchange->detail[0] = '\0';
   exchange->state = OC_STATE_SENDING;
   exchange->easy = oc_client_take_easy(exchange->client, &result);
   if(!exchange->easy) {
@@ -619,6 +475,7 @@ static void send_request(oc_exchange *exchange) {
    * headers: one more system call, and the server wakes up twice.
    */
   if(exchange->body.size <= SMALL_BODY && !exchange->small.len
+     && !exchange->setup->is_get
      && oc_body_print(&exchange->body, &exchange->small)) {
     fail_with(exchange, OC_E_NOMEM);
     return;
@@ -660,7 +517,11 @@ int oc_exchange_has_ended(const oc_exchange *exchange) {
 }
 
 const oc_reply *oc_exchange_reply(const oc_exchange *exchange) {
-  return &exchange->reply;
+  return &exchange->response.reply;
+}
+
+const oc_buf *oc_exchange_document(const oc_exchange *exchange) {
+  return exchange->setup->is_get ? &exchange->response.text : NULL;
 }
 
 const oc_error *oc_exchange_error(const oc_exchange *exchange) {
@@ -676,33 +537,12 @@ int oc_exchange_attempts(const oc_exchange *exchange) {
 }
 
 int oc_exchange_status(const oc_exchange *exchange) {
-  return exchange->status;
+  return exchange->response.status;
 }
 
 int oc_exchange_header(const oc_exchange *exchange, const char *name,
                        oc_slice *value) {
-  const char *at = exchange->head.data;
-  const char *end = at + exchange->head.len;
-  size_t name_len = strlen(name);
-
-  while(at < end) {
-    const char *line_end = memchr(at, '\n', (size_t)(end - at));
-    if(!line_end)
-      line_end = end;
-    if((size_t)(line_end - at) > name_len && at[name_len] == ':'
-       && !strncasecmp(at, name, name_len)) {
-      at += name_len + 1;
-      while(at < line_end && memchr(" \t", *at, 2))
-        at++;
-      while(line_end > at && memchr(" \t\r", line_end[-1], 3))
-        line_end--;
-      value->text = at;
-      value->len = (size_t)(line_end - at);
-      return 1;
-    }
-    at = line_end + 1;
-  }
-  return 0;
+  return oc_response_find(&exchange->response, name, value);
 }
 
 oc_links *oc_exchange_links(oc_exchange *exchange) {

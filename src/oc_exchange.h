@@ -1,9 +1,9 @@
 /*
  * oc_exchange: one HTTP exchange with a chat-completions server.
  *
- * Posts a body, reads a whole response or a stream into an oc_reply, keeps
- * the deadlines and limits, and ends exactly once: with the reply complete,
- * or with an error.
+ * Posts a body, reads a whole response or a stream into an oc_reply (or
+ * gets a JSON document as it is), keeps the deadlines and limits, and ends
+ * exactly once: with the answer complete, or with an error.
  */
 #ifndef OC_EXCHANGE_H
 #define OC_EXCHANGE_H
@@ -37,7 +37,8 @@ typedef struct oc_timing {
 /*
  * `body` is moved: the exchange owns what it held, whether or not this
  * succeeds. `is_stream`: the body asks for a stream. `tag` is the caller's
- * own. NULL: out of memory. The caller owns the one reference.
+ * own. A setup that gets has no body (NULL). NULL: out of memory. The caller
+ * owns the one reference.
  */
 oc_exchange *oc_exchange_new(oc_setup *setup, oc_body *body, int is_stream,
                              int64_t tag);
@@ -58,6 +59,8 @@ oc_state oc_exchange_state(const oc_exchange *exchange);
 int oc_exchange_has_ended(const oc_exchange *exchange);
 /* Borrowed as long as the exchange lives. Texts grow while it runs. */
 const oc_reply *oc_exchange_reply(const oc_exchange *exchange);
+/* What was got: valid JSON once it is done. NULL: it is a chat's exchange. */
+const oc_buf *oc_exchange_document(const oc_exchange *exchange);
 /* The error of a failed exchange. */
 const oc_error *oc_exchange_error(const oc_exchange *exchange);
 const oc_timing *oc_exchange_timing(const oc_exchange *exchange);

@@ -57,28 +57,82 @@ static int is_filled_list(oc_slice value) {
   return value.text[i] != ']';
 }
 
-oc_code oc_fields_keep(oc_fields *fields, oc_slice key, oc_slice value,
-                       size_t max) {
-  oc_field *field = oc_fields_find(fields, key);
-  oc_code code = OC_OK;
+/* Whether fragments of this field are pieces of one text. */
+static int is_joined(oc_slice key) {
+  return !(key.len == 4 && !memcmp(key.text, "type", 4));
+}
 
-  if(!field)
-    code = add_field(fields, key, max, &field);
-  else if(is_filled_list(slice_of(&field->value))
-          && *value.text == '[') {
-    if(!is_filled_list(value))
-      return OC_OK;
-    code = oc_buf_reserve(&field->value, value.len);
-    if(!code)
-      field->value.data[field->value.len - 1] = ',';
-    value.text++;
-    value.len--;
-  }
-  else if(value.len == 2 && *value.text == '"')
+/* Puts a list's elements behind those of another one. */
+static oc_code extend_list(oc_buf *list, oc_slice more) {
+  oc_code code;
+  if(!is_filled_list(more))
     return OC_OK;
-  else
-    oc_buf_clear(&field->value);
-  return code ? code : oc_buf_append(&field->value, value.text, value.len);
+  code = oc_buf_reserve(list, more.len);
+  if(!code)
+    list->data[list->len - 1] = ',';
+  return code ? code : oc_buf_append(list, more.text + 1, more.len - 1);
+}
+
+/* Puts the fields of an object into another one, as a stream goes on. */
+static oc_code merge_object(oc_buf *object, oc_slice more) {
+  oc_fields fields = { NULL, 0 };
+  oc_slice texts[2];
+  oc_code code = OC_OK;
+  size_t i;
+
+  texts[0] = slice_of(object);
+  texts[1] = more;
+  for(i = 0; !code && i < 2; i++) {
+    oc_json reader;
+    oc_json_init(&reader, texts[i].text, texts[i].len);
+    oc_json_allow_bad_utf8(&reader);
+    oc_json_next(&reader);
+    while(!code && oc_json_next(&reader) == OC_JSON_KEY) {
+      oc_slice key = reader.value;
+      oc_slice value;
+      code = oc_json_skip(&reader, &value);
+      if(!code && *value.text != 'n')
+        code = oc_fields_keep(&fields, key, value, object->max, 1);
+    }
+  }
+  if(!code) {
+    oc_buf_clear(object);
+    code = oc_fields_write(&fields, object);
+    /* the comma in front becomes the brace */
+    if(!code && object->len)
+      object->data[0] = '{';
+    else if(!code)
+      code = oc_buf_putc(object, '{');
+    if(!code)
+      code = oc_buf_putc(object, '}');
+  }
+  oc_fields_free(&fields);
+  return code;
+}
+
+oc_code oc_fields_keep(oc_fields *fields, oc_slice key, oc_slice value,
+                       size_t max, int joins) {
+  oc_field *field = oc_fields_find(fields, key);
+  oc_slice old;
+  oc_code code;
+
+  if(!field) {
+    code = add_field(fields, key, max, &field);
+    return code ? code : oc_buf_append(&field->value, value.text, value.len);
+  }
+  old = slice_of(&field->value);
+  if(is_filled_list(old) && *value.text == '[')
+    return extend_list(&field->value, value);
+  if(value.len == 2 && *value.text == '"')
+    return OC_OK;
+  if(joins && *old.text == '{' && *value.text == '{')
+    return merge_object(&field->value, value);
+  if(joins && *old.text == '"' && *value.text == '"' && is_joined(key)) {
+    field->value.len--;
+    return oc_buf_append(&field->value, value.text + 1, value.len - 1);
+  }
+  oc_buf_clear(&field->value);
+  return oc_buf_append(&field->value, value.text, value.len);
 }
 
 oc_code oc_fields_finish(oc_fields *fields) {

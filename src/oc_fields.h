@@ -34,11 +34,12 @@ oc_field *oc_fields_find(const oc_fields *fields, oc_slice key);
 /*
  * Keeps a field. A second value of the same key replaces the first one,
  * unless it is empty, but a list goes on with the new elements, since
- * streams send lists in pieces. `max`: most bytes of a value.
- * OC_E_TOO_LARGE, OC_E_NOMEM.
+ * streams send lists in pieces. `joins`: texts and objects are sent in
+ * pieces, too, so texts are put together and objects merged. `max`: most
+ * bytes of a value. OC_E_TOO_LARGE, OC_E_NOMEM.
  */
 oc_code oc_fields_keep(oc_fields *fields, oc_slice key, oc_slice value,
-                       size_t max);
+                       size_t max, int joins);
 /* No more fields: bytes that are not UTF-8 become U+FFFD. */
 oc_code oc_fields_finish(oc_fields *fields);
 /* Appends `,"key":value` for each field. */

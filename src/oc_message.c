@@ -90,24 +90,6 @@ oc_code oc_message_text(oc_message **out, oc_role role, const char *text,
   return code;
 }
 
-oc_code oc_message_result(oc_message **out, oc_slice call_id, oc_slice text,
-                          size_t *where) {
-  oc_buf buf;
-  oc_code code;
-
-  oc_buf_init(&buf, SIZE_MAX / 2);
-  code = put_field(&buf, "{\"role\":\"tool\",\"tool_call_id\":", call_id,
-                   where);
-  if(!code)
-    code = put_field(&buf, ",\"content\":", text, where);
-  if(!code)
-    code = oc_buf_putc(&buf, '}');
-  if(!code)
-    code = make(out, OC_ROLE_TOOL, 0, buf.data, buf.len);
-  oc_buf_free(&buf);
-  return code;
-}
-
 /* What oc_message_json() looks for while it reads. */
 struct shape {
   int role;             /* oc_role, -1: none seen */
@@ -224,47 +206,99 @@ static oc_code read_shape(oc_json *reader, struct shape *shape) {
   return OC_OK;
 }
 
-oc_code oc_message_json(oc_message **out, const char *json, size_t len,
-                        size_t *where) {
+/* Reads a message and checks that it is complete. */
+static oc_code check_message(const char *json, size_t len,
+                             struct shape *shape, size_t *where) {
   oc_json reader;
-  struct shape shape;
   oc_code code;
 
   oc_json_init(&reader, json, len);
-  code = read_shape(&reader, &shape);
+  code = read_shape(&reader, shape);
   if(where)
     *where = oc_json_offset(&reader);
   if(code)
     return code;
-  if(shape.role < 0)
+  if(shape->role < 0)
     return OC_E_NO_ROLE;
-  if(shape.role != OC_ROLE_ASSISTANT)
-    shape.has_calls = 0;
-  if(shape.role == OC_ROLE_TOOL && !shape.has_result_id)
+  if(shape->role != OC_ROLE_ASSISTANT)
+    shape->has_calls = 0;
+  if(shape->role == OC_ROLE_TOOL && !shape->has_result_id)
     return OC_E_NO_CALL_ID;
-  if(shape.has_content < 1 && shape.role != OC_ROLE_ASSISTANT)
+  if(shape->has_content < 1 && shape->role != OC_ROLE_ASSISTANT)
     return OC_E_NO_CONTENT;
+  return shape->has_content || shape->has_calls ? OC_OK : OC_E_NO_CONTENT;
+}
+
+/* Length without the blanks at the end. */
+static size_t trimmed(const char *json, size_t len) {
   while(len && strchr(" \t\r\n", json[len - 1]))
     len--;
+  return len;
+}
+
+oc_code oc_message_json(oc_message **out, const char *json, size_t len,
+                        size_t *where) {
+  static const char null_content[] = ",\"content\":null}";
+  struct shape shape;
+  oc_buf buf;
+  oc_code code = check_message(json, len, &shape, where);
+
+  if(code)
+    return code;
+  len = trimmed(json, len);
   while(len && strchr(" \t\r\n", *json)) {
     json++;
     len--;
   }
-  if(!shape.has_content) {
-    static const char null_content[] = ",\"content\":null}";
-    oc_buf buf;
-    if(!shape.has_calls)
-      return OC_E_NO_CONTENT;
-    oc_buf_init(&buf, SIZE_MAX / 2);
-    code = oc_buf_append(&buf, json, len - 1);
+  if(shape.has_content)
+    return make(out, (oc_role)shape.role, shape.has_calls, json, len);
+  oc_buf_init(&buf, SIZE_MAX / 2);
+  code = oc_buf_append(&buf, json, len - 1);
+  if(!code)
+    code = oc_buf_puts(&buf, null_content);
+  if(!code)
+    code = make(out, OC_ROLE_ASSISTANT, 1, buf.data, buf.len);
+  oc_buf_free(&buf);
+  return code;
+}
+
+#define HEADER offsetof(oc_message, json)
+
+oc_code oc_message_begin(oc_buf *buf, size_t len) {
+  oc_code code;
+  if(len > SIZE_MAX / 2)
+    return OC_E_TOO_LARGE;
+  /* a buffer never takes more than its maximum, so this is exact */
+  buf->max = HEADER + len;
+  code = oc_buf_reserve(buf, buf->max);
+  if(!code)
+    buf->len = HEADER;
+  return code;
+}
+
+oc_code oc_message_end(oc_message **out, oc_buf *buf, size_t *where) {
+  const char *json = buf->data + HEADER;
+  size_t len = buf->len - HEADER;
+  struct shape shape;
+  oc_message *message;
+  oc_code code = check_message(json, len, &shape, where);
+
+  if(code)
+    return code;
+  if(!shape.has_content || *json != '{') {
+    code = oc_message_json(out, json, len, where);
     if(!code)
-      code = oc_buf_puts(&buf, null_content);
-    if(!code)
-      code = make(out, OC_ROLE_ASSISTANT, 1, buf.data, buf.len);
-    oc_buf_free(&buf);
+      oc_buf_free(buf);
     return code;
   }
-  return make(out, (oc_role)shape.role, shape.has_calls, json, len);
+  message = (oc_message *)(void *)buf->data;
+  message->refs = 1;
+  message->role = (unsigned char)shape.role;
+  message->has_calls = (unsigned char)shape.has_calls;
+  message->len = trimmed(json, len);
+  *out = message;
+  oc_buf_init(buf, 0);
+  return OC_OK;
 }
 
 oc_slice oc_message_result_id(const oc_message *message) {

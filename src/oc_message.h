@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 
+#include "oc_buf.h"
 #include "oc_error.h"
 #include "oc_json.h"
 
@@ -50,9 +51,6 @@ oc_role oc_role_parse(const char *name, size_t len);
  */
 oc_code oc_message_text(oc_message **out, oc_role role, const char *text,
                         size_t len, size_t *where);
-/* A tool result: role "tool", the id of its call, plain text content. */
-oc_code oc_message_result(oc_message **out, oc_slice call_id, oc_slice text,
-                          size_t *where);
 /*
  * A message from its JSON text, kept byte for byte (an assistant message
  * with tool calls and no content gets "content":null, which the API
@@ -62,6 +60,17 @@ oc_code oc_message_result(oc_message **out, oc_slice call_id, oc_slice text,
  */
 oc_code oc_message_json(oc_message **out, const char *json, size_t len,
                         size_t *where);
+
+/*
+ * The same for a text that is too large to be copied: it is written into a
+ * buffer that becomes the message.
+ *
+ * oc_message_begin() makes an empty `buf` one for `len` bytes of text, in one
+ * allocation; more cannot be appended. oc_message_end() turns it into the
+ * message and leaves it empty; on an error the caller frees it.
+ */
+oc_code oc_message_begin(oc_buf *buf, size_t len);
+oc_code oc_message_end(oc_message **out, oc_buf *buf, size_t *where);
 
 /* An assistant message whose text the core itself has just written. */
 oc_code oc_message_own(oc_message **out, const char *json, size_t len,

@@ -144,7 +144,7 @@ void oc_poller_close(oc_poller *poller, int fd) {
   }
 }
 
-static void tell_changes(oc_poller *poller) {
+void oc_poller_flush(oc_poller *poller) {
   size_t i;
   for(i = 0; i < poller->changed_count; i++) {
     int fd = poller->changed[i];
@@ -163,8 +163,7 @@ int oc_poller_wait(oc_poller *poller, int timeout_ms, oc_ready *ready,
   int used = 0;
   int i;
 
-  if(poller->changed_count)
-    tell_changes(poller);
+  oc_poller_flush(poller);
   count = epoll_wait(poller->fd, events, max < BATCH ? max : BATCH,
                      timeout_ms);
   for(i = 0; i < count; i++) {
@@ -252,6 +251,10 @@ oc_code oc_poller_open(oc_poller *poller, int fd) {
 
 void oc_poller_close(oc_poller *poller, int fd) {
   oc_poller_set(poller, fd, 0);
+}
+
+void oc_poller_flush(oc_poller *poller) {
+  (void)poller;
 }
 
 int oc_poller_wait(oc_poller *poller, int timeout_ms, oc_ready *ready,

@@ -35,6 +35,11 @@ oc_code oc_poller_set(oc_poller *poller, int fd, int events);
  * kept connection costs no system call between two requests. OC_E_NOMEM.
  */
 oc_code oc_poller_open(oc_poller *poller, int fd);
+/*
+ * Tells the system what has been asked for since the last wait. For a host
+ * that watches oc_poller_fd() and does not call oc_poller_wait() first.
+ */
+void oc_poller_flush(oc_poller *poller);
 /* The socket is about to be closed. */
 void oc_poller_close(oc_poller *poller, int fd);
 /*

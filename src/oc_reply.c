@@ -58,7 +58,7 @@ static oc_code read_extra(oc_reply *reply, oc_json *reader) {
   if(code || *value.text == 'n')
     return code;
   oc_effects_note(&reply->effects);
-  return oc_fields_keep(&reply->extra, key, value, reply->max);
+  return oc_fields_keep(&reply->extra, key, value, reply->max, 1);
 }
 
 /* {==== values ==== */
@@ -301,27 +301,6 @@ static oc_code read_choices(oc_reply *reply, oc_json *reader, int is_whole) {
   return code;
 }
 
-/* Whether "error" holds one: servers write null, false, "" and {} too. */
-static int is_problem(oc_slice raw) {
-  size_t i = 1;
-  switch(*raw.text) {
-  case 'n':
-  case 'f':
-    return 0;
-  case 't':
-    return 1;
-  case '"':
-    return raw.len > 2;
-  case '{':
-  case '[':
-    while(strchr(" \t\r\n", raw.text[i]))
-      i++;
-    return raw.text[i] != '}' && raw.text[i] != ']';
-  default:
-    return oc_json_parse_number(raw) != 0;
-  }
-}
-
 /*
  * A response or a chunk. An error object in it ends the reading with
  * OC_E_API; `error` is filled in then.
@@ -367,7 +346,7 @@ static oc_code read_object(oc_reply *reply, const char *json, size_t len,
     else if(oc_json_is(&reader, "error") || oc_json_is(&reader, "errors")) {
       oc_slice raw;
       code = oc_json_skip(&reader, &raw);
-      if(!code && is_problem(raw)) {
+      if(!code && oc_api_error_is_problem(raw)) {
         oc_api_error_read(error, 200, json, len);
         return OC_E_API;
       }

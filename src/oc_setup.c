@@ -6,7 +6,9 @@
 
 #include "oc_alloc.h"
 
+/* What a post sends, and what a get wants. */
 #define CONTENT_TYPE "Content-Type: application/json"
+#define ACCEPT "Accept: application/json"
 
 static int is_header(const char *line, const char *name) {
   size_t len = strlen(name);
@@ -48,11 +50,12 @@ static int make_headers(oc_setup *setup, const oc_setup_options *options) {
   int has_key = options->key_len && !has_authorization;
   struct curl_slist *shared = options->key || has_authorization
                               ? NULL : oc_client_key_header(setup->client);
+  const char *format = options->is_get ? ACCEPT : CONTENT_TYPE;
   struct lines lines;
   struct curl_slist *first;
   size_t i;
 
-  setup->text_len = sizeof CONTENT_TYPE
+  setup->text_len = strlen(format) + 1
                     + sizeof OC_KEY_HEADER + options->key_len;
   for(i = 0; i < options->header_count; i++)
     setup->text_len += strlen(options->headers[i]) + 1;
@@ -65,14 +68,14 @@ static int make_headers(oc_setup *setup, const oc_setup_options *options) {
   lines.at = setup->text;
   for(i = 0; i < options->header_count; i++)
     put_line(&lines, options->headers[i], strlen(options->headers[i]));
-  if(!has_header(options, "Content-Type"))
-    put_line(&lines, CONTENT_TYPE, strlen(CONTENT_TYPE));
+  if(!has_header(options, options->is_get ? "Accept" : "Content-Type"))
+    put_line(&lines, format, strlen(format));
   if(has_key) {
     put_line(&lines, OC_KEY_HEADER, strlen(OC_KEY_HEADER));
     memcpy(lines.at - 1, options->key, options->key_len);
     lines.at[options->key_len - 1] = '\0';
   }
-  /* never empty: either the caller or we set the content type */
+  /* never empty: either the caller or we set the format */
   lines.next[-1].next = shared;
   return 1;
 }
@@ -86,6 +89,7 @@ oc_setup *oc_setup_new(oc_client *client, const oc_setup_options *options) {
     return NULL;
   setup->refs = 1;
   setup->client = oc_client_ref(client);
+  setup->is_get = options->is_get;
   setup->deadlines = options->deadlines;
   setup->max_response = options->max_response;
   setup->max_event = options->max_event;

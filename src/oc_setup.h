@@ -23,6 +23,7 @@ typedef struct oc_deadlines {
 
 typedef struct oc_setup_options {
   const char *path;           /* appended to the client's base_url */
+  int is_get;                 /* gets a JSON document; otherwise: posts */
   const char *key;            /* NULL: the client's key */
   size_t key_len;
   const char *const *headers; /* "Name: value", copied */
@@ -37,6 +38,7 @@ typedef struct oc_setup {
   unsigned refs;
   oc_client *client;          /* owned: one reference */
   char *url;
+  int is_get;
   struct curl_slist *headers;
   oc_deadlines deadlines;
   size_t max_response;

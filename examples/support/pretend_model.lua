@@ -3,6 +3,13 @@
 -- what really reached the server: ask for "an example" without the earlier
 -- turns, and it has to ask back.
 
+local mime = require "mime"
+
+local here = debug.getinfo(1, "S").source:match("^@(.*[/\\])") or "./"
+local pdf = dofile(here .. "pdf.lua")
+local reader = dofile(here .. "pretend_reader.lua")
+local caller = dofile(here .. "pretend_caller.lua")
+
 local pretend_model = {}
 
 -- What it knows. `example(n)` is one in n dimensions.
@@ -137,6 +144,53 @@ function pretend_model.answer(messages)
       .. ". I only know what a vector, a matrix and a coroutine are."
   end
   return text .. " (" .. count(messages) .. " reached me.)"
+end
+
+--- The tools it calls next, or what those it has called have said; nil when
+--- the last question has nothing to do with the tools it was sent.
+---@param messages table[]
+---@param request table
+---@return table[]? calls
+---@return string? answer
+function pretend_model.call(messages, request)
+  return caller.next(messages, request, pretend_model.text_of)
+end
+
+-- The text of a `file` part: a text file, or a PDF that pdf.lua has written.
+local function text_of_file(part)
+  local data = type(part.file) == "table" and part.file.file_data
+  local kind, encoded = tostring(data):match("^data:([^;,]*);base64,(.*)$")
+  local bytes = encoded and mime.unb64(encoded) or ""
+  if bytes:find("^%%PDF") then
+    return pdf.text(bytes)
+  end
+  return kind and kind:find("^text/") and bytes or ""
+end
+
+--- The answer to a list of messages when it has to fit a JSON Schema: what the
+--- last question and the files in it have to say. Pictures say nothing to it.
+---@param messages table[]
+---@param schema table
+---@return string json
+function pretend_model.fill(messages, schema)
+  local texts = {}
+  for _, message in ipairs(messages) do
+    if message.role == "user" then
+      texts = {}
+      local parts = message.content
+      if type(parts) ~= "table" then
+        parts = { { type = "text", text = tostring(parts) } }
+      end
+      for _, part in ipairs(parts) do
+        if part.type == "text" then
+          texts[#texts + 1] = part.text
+        elseif part.type == "file" then
+          texts[#texts + 1] = text_of_file(part)
+        end
+      end
+    end
+  end
+  return reader.fill(table.concat(texts, "\n"), schema)
 end
 
 -- Dollars per token, as a small hosted model might ask.

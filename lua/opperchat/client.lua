@@ -164,6 +164,15 @@ function client.key(self)
   return key
 end
 
+---A number for the next request, by which the core finds it again.
+---@param self opperchat.Client
+---@return integer
+function client.next_id(self)
+  local state = core.state(self)
+  state.last_id = state.last_id % 2 ^ 30 + 1
+  return state.last_id
+end
+
 ---@class opperchat.Client
 local methods = core.methods("client")
 

@@ -17,13 +17,45 @@ local function got(value)
   return type(value)
 end
 
--- json.encode without the raise.
+-- The pieces of a value's JSON text, without a raise.
 local function encode(value, place)
-  local written, text = pcall(json.encode, value, nil, place)
+  local written, pieces = pcall(json.encode_pieces, value, place)
   if written then
-    return text
+    return pieces
   end
-  return nil, text
+  return nil, pieces
+end
+
+---Puts JSON text together from texts and lists of pieces.
+---@param given (string|table[])[]
+---@return string|table[] text or, when something stands in it that the core
+---writes, pieces: texts and tables between them
+function content.join(given)
+  local pieces, run = {}, {}
+  local function add(piece)
+    if type(piece) == "string" then
+      run[#run + 1] = piece
+    else
+      pieces[#pieces + 1] = table.concat(run)
+      pieces[#pieces + 1] = piece
+      run = {}
+    end
+  end
+  for _, item in ipairs(given) do
+    if type(item) == "string" then
+      add(item)
+    else
+      for _, piece in ipairs(item) do
+        add(piece)
+      end
+    end
+  end
+  local last = table.concat(run)
+  if pieces[1] == nil then
+    return last
+  end
+  pieces[#pieces + 1] = last
+  return pieces
 end
 
 local function encode_part(part, place)
@@ -60,18 +92,19 @@ end
 ---written as null, the content of a message that only calls tools.
 ---@param value any
 ---@param what? string what to call it in messages, "prompt" when left out
----@return string? text
+---@return string|table[]|nil text pieces when there is media in it: see `content.join`
 ---@return string? message why it cannot be content: `prompt[2]: string or part
 ---expected, got number`
 function content.encode(value, what)
   what = what or "prompt"
   if type(value) == "string" or json.is_null(value) then
-    return encode(value, what)
+    local pieces, message = encode(value, what)
+    return pieces and pieces[1], message
   elseif type(value) ~= "table" then
     return nil, what .. ": " .. EXPECTED .. ", got " .. got(value)
   elseif type(value.type) == "string" then
-    local text, message = encode_part(value, what)
-    return text and "[" .. text .. "]", message
+    local pieces, message = encode_part(value, what)
+    return pieces and content.join { "[", pieces, "]" }, message
   end
 
   local length, instead = list_length(value)
@@ -80,13 +113,74 @@ function content.encode(value, what)
   end
   local parts = {}
   for i = 1, length do
-    local text, message = encode_part(value[i], what .. "[" .. i .. "]")
-    if not text then
+    local pieces, message = encode_part(value[i], what .. "[" .. i .. "]")
+    if not pieces then
       return nil, message
     end
-    parts[i] = text
+    parts[#parts + 1] = i == 1 and "[" or ","
+    parts[#parts + 1] = pieces
   end
-  return "[" .. table.concat(parts, ",") .. "]"
+  parts[#parts + 1] = "]"
+  return content.join(parts)
+end
+
+-- The parts there are, by the field that holds what they are about.
+local PART_FIELDS = {
+  text = "text", image_url = "image_url", input_audio = "input_audio", file = "file",
+}
+
+local function is_part(value)
+  local field = type(value) == "table" and type(value.type) == "string" and PART_FIELDS[value.type]
+  return field ~= nil and field ~= false and value[field] ~= nil
+end
+
+---Whether a table is a part, or a list of nothing but parts, and not some other
+---value of a program.
+---@param value table
+---@return boolean
+function content.is_parts(value)
+  if is_part(value) then
+    return true
+  elseif value[1] == nil then
+    return false
+  end
+  for _, part in ipairs(value) do
+    if not is_part(part) then
+      return false
+    end
+  end
+  return true
+end
+
+-- A list of strings and parts, with a part among them: a prompt, not data.
+local function is_mixed(value)
+  local has_part = false
+  for _, item in ipairs(value) do
+    if is_part(item) then
+      has_part = true
+    elseif type(item) ~= "string" then
+      return false
+    end
+  end
+  return has_part
+end
+
+---Content for a value of a program: a string as it is, parts as parts, anything
+---else as JSON.
+---@param value any
+---@return any content nil: it cannot be written
+---@return string? message
+function content.of_value(value)
+  if type(value) == "string" then
+    return value
+  elseif type(value) == "table" and (content.is_parts(value) or is_mixed(value)) then
+    return value
+  end
+  local written, text = pcall(json.encode, value == nil and json.null or value)
+  if written then
+    return text
+  end
+  return nil, text
 end
 
 ---The text in content, without what is not text: strings and text parts

@@ -1,12 +1,18 @@
 ---The conversation: a list of messages, the options sent with it, and what
 ---can be done with both.
+local answer = require "opperchat.answer"
 local client = require "opperchat.client"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
+local driver = require "opperchat.driver"
 local json = require "opperchat.json"
+local media = require "opperchat.media"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
 local request = require "opperchat.request"
+local run = require "opperchat.run"
+local schema = require "opperchat.schema"
+local tools = require "opperchat.tools"
 
 local misuse = errors.misuse
 
@@ -34,8 +40,46 @@ local function copy(given)
   return result
 end
 
+-- The text of the options a request of this conversation begins with.
+local function encode_options(state)
+  local fields, problem = options.encode(options.body(state.options))
+  if not fields then
+    misuse("conversation: " .. problem)
+  end
+  state.fields, state.stream_fields = fields, nil
+end
+
+-- Turns the short forms of `tools` and `schema` into what is sent. Returns the
+-- tools that can be run here and the JSON Schema answers are checked against.
+local function resolve_forms(given, what)
+  local registry, wanted, problem
+  if given.tools ~= nil and not json.is_null(given.tools) then
+    registry, problem = tools.compile(given.tools)
+    if not registry then
+      misuse("%s: option '%s", what, (problem:gsub("^tools", "tools'", 1)))
+    end
+    given.tools = tools.wire(registry) or {}
+  end
+  if json.is_null(given.schema) then
+    -- not what the conversation says
+    given.schema, wanted = nil, false
+    if given.response_format == nil then
+      given.response_format = json.null
+    end
+  elseif given.schema == nil and given.response_format ~= nil then
+    wanted = false
+  elseif given.schema ~= nil then
+    wanted, problem = schema.expand(given.schema)
+    if not wanted then
+      misuse("%s: option 'schema': %s", what, problem)
+    end
+    given.response_format = schema.response_format(wanted)
+  end
+  return registry, wanted
+end
+
 -- The state of a new conversation, from checked options.
-local function set_up(self, given)
+local function set_up(self, given, registry)
   if given.client and core.kind(given.client) ~= "client" then
     misuse("conversation: option 'client': client expected, got %s",
       core.kind(given.client) or type(given.client))
@@ -44,11 +88,10 @@ local function set_up(self, given)
   state.options = options.copy(given)
   state.trace_id = given.trace_id or core.uuid()
   state.usage = new_usage()
-  local fields, problem = options.encode(options.body(given))
-  if not fields then
-    misuse("conversation: " .. problem)
-  end
-  state.fields = fields
+  local own, wanted = resolve_forms(state.options, "conversation")
+  state.registry = registry and tools.copy(registry) or own or tools.new()
+  state.wanted = wanted or nil
+  encode_options(state)
   return self
 end
 
@@ -211,7 +254,27 @@ function methods:fork(given)
   for name, value in pairs(given or {}) do
     merged[name] = value
   end
-  return set_up(core.fork(self), merged)
+  if given and (given.schema ~= nil or given.response_format ~= nil) then
+    -- either takes the place of both
+    merged.schema, merged.response_format = given.schema, given.response_format
+  end
+  -- the tools it has already are on the wire; what runs them comes along
+  return set_up(core.fork(self), merged, not (given and given.tools) and state.registry or nil)
+end
+
+---Adds a tool that the model may call: see `run`. One of the same name is
+---replaced.
+---@param tool opperchat.Tool
+---@return opperchat.Conversation self
+function methods:tool(tool)
+  local state = open(self)
+  local added, problem = tools.add(state.registry, options.copy(tool))
+  if not added then
+    misuse("tool: " .. problem)
+  end
+  state.options.tools = tools.wire(state.registry)
+  encode_options(state)
+  return self
 end
 
 -- ---------------------------------------------------------------------------
@@ -301,11 +364,37 @@ local function encode_fields(state, given, is_stream)
   return text
 end
 
-local function check_given(given, what)
-  local valid, problem = options.check(options.send, given)
+---What one call of send, start, stream or run is about.
+---@class opperchat.Plan
+---@field given? table checked options, with tools and schema as they are sent
+---@field registry opperchat.ToolRegistry
+---@field wanted? table|false JSON Schema of the answer
+---@field is_stream boolean
+
+-- Checks the options of one call.
+local function plan_of(state, given, what, set)
+  local valid, problem = options.check(set or options.send, given)
   if not valid then
     misuse(what .. ": " .. problem)
   end
+  local registry, wanted
+  if given and (given.tools ~= nil or given.schema ~= nil or given.response_format ~= nil) then
+    given = copy(given)
+    registry, wanted = resolve_forms(given, what)
+    if json.is_null(given.tools) then
+      registry = tools.new()
+    end
+  end
+  if wanted == nil then
+    wanted = state.wanted
+  end
+  return {
+    given = given,
+    registry = registry or state.registry,
+    wanted = wanted,
+    is_stream = given ~= nil
+      and (given.stream or given.on_delta ~= nil or given.on_event ~= nil) or false,
+  }
 end
 
 local function refuse(code, text, detail)
@@ -322,10 +411,9 @@ end
 ---@return string json
 function methods:preview(prompt, given)
   local state = open(self)
-  check_given(given, "preview")
-  local is_stream = given
-    and (given.stream or given.on_delta ~= nil or given.on_event ~= nil) or false
-  local fields, prompts = encode_fields(state, given, is_stream), encode_prompt(prompt)
+  local plan = plan_of(state, given, "preview")
+  local fields = encode_fields(state, plan.given, plan.is_stream)
+  local prompts = encode_prompt(prompt)
   local text, code, problem, detail = core.body(self, fields, prompts)
   if not text then
     refuse(code, problem, detail)
@@ -378,15 +466,15 @@ local function setup_of(state, own_client, client_state)
 end
 
 -- Makes a request and sends it.
-local function start(self, prompt, given, is_stream)
-  local state = open(self)
+local function start(self, prompt, plan)
+  local state, given = open(self), plan.given
   local own_client = state.options.client or client.default()
   local client_state = client.check(own_client)
   if core.is_busy(self) then
     misuse("conversation is busy: a request is in flight "
       .. "(wait for it, cancel it, or send on a fork)")
   end
-  local fields = encode_fields(state, given, is_stream)
+  local fields = encode_fields(state, given, plan.is_stream)
   if prompt == nil and #self == 0 then
     misuse("send: nothing to send: give a prompt or append a message")
   end
@@ -395,25 +483,140 @@ local function start(self, prompt, given, is_stream)
     return nil, err
   end
 
-  local id = client_state.last_id % 2 ^ 30 + 1
-  client_state.last_id = id
+  local id = client.next_id(own_client)
   local keep_partial = given and given.keep_partial
   if keep_partial == nil then
     keep_partial = state.options.keep_partial
   end
   local sent, code, problem, detail = core.request(setup, own_client, self, fields,
-    encode_prompt(prompt), is_stream, id, keep_partial)
+    encode_prompt(prompt), plan.is_stream, id, keep_partial)
   if not sent then
+    err = media.error(code, problem)
+    if err then
+      return nil, err
+    end
     refuse(code, problem, detail)
   end
   if client_state.on_request then
     client_state.on_request {
-      conversation = self, url = client_state.base_url .. "/chat/completions",
+      conversation = state.origin or self, url = client_state.base_url .. "/chat/completions",
     }
   end
-  state.in_flight = sent
+  local wanted = plan.wanted
+  if wanted then
+    -- before the turn is committed: an answer of the wrong shape is none
+    core.state(sent).on_check = function(reply)
+      return answer.check(reply, wanted)
+    end
+  end
+  client.check(own_client)
   request.start(sent, id, given)
   return sent
+end
+
+-- Sends and waits.
+local function send_once(self, prompt, plan)
+  local sent, err = start(self, prompt, plan)
+  if not sent then
+    return nil, err
+  end
+  return sent:wait()
+end
+
+-- A fork that works for its origin: with the same options, tools, connection
+-- settings and totals.
+local function make_scratch(self)
+  local work = core.fork(self)
+  local state = core.state(work)
+  for name, value in pairs(core.state(self)) do
+    state[name] = value
+  end
+  state.in_flight, state.work = nil, nil
+  state.origin = state.origin or self
+  return work
+end
+
+-- Calls `fn(work, ...)` with a fork, while the conversation itself is held.
+-- Whatever it raises comes out when that is over. Within `go` it runs in a task
+-- of its own, since 5.1 cannot yield across a pcall.
+local function with_scratch(self, fn, ...)
+  local state = open(self)
+  local work = make_scratch(self)
+  core.set_busy(self, true)
+  state.work = work
+  local ok, reply, err
+  if driver.current() then
+    ok, reply, err = driver.join(driver.spawn(fn, work, ...))
+  else
+    ok, reply, err = pcall(fn, work, ...)
+  end
+  state.work = nil
+  local _, is_open = core.kind(self)
+  if is_open then
+    core.set_busy(self, false)
+  end
+  if not ok then
+    core.conversation_close(work)
+    error(reply, 0)
+  end
+  return work, reply, err, is_open
+end
+
+-- Tells the model what was wrong with its answer, and asks again. Only the
+-- prompt and the last answer are kept.
+local function retry_answer(work, prompt, plan, err, retries)
+  if prompt ~= nil then
+    work:append("user", prompt)
+  end
+  local reply
+  for _ = 1, retries do
+    work:append("assistant", err.partial.content or "")
+    work:append("user", answer.correction(err))
+    reply, err = send_once(work, nil, plan)
+    if reply or not answer.correction(err) then
+      break
+    end
+  end
+  return reply, err
+end
+
+-- Whether a try that failed can be followed by another one: what was waiting
+-- for it may have begun something else, or closed the conversation.
+local function can_retry(self, err)
+  local _, is_open = core.kind(self)
+  return answer.correction(err) and is_open and not core.is_busy(self)
+end
+
+-- Sends, and again as long as the answer has the wrong shape.
+local function send_checked(self, prompt, plan)
+  local given = plan.given or {}
+  local retries = given.schema_retries or open(self).options.schema_retries or 0
+  if retries == 0 then
+    return send_once(self, prompt, plan)
+  end
+  -- told once, of the last try
+  local on_done = given.on_done
+  plan = copy(plan)
+  plan.given = copy(given)
+  plan.given.on_done = nil
+
+  local before = #self
+  local reply, err = send_once(self, prompt, plan)
+  if not reply and can_retry(self, err) then
+    local work, is_open
+    work, reply, err, is_open = with_scratch(self, retry_answer, prompt, plan, err, retries)
+    if reply and is_open then
+      local last = core.message_json(work, -1)
+      core.cut(work, before + (prompt ~= nil and 1 or 0))
+      core.append_json(work, last)
+      core.adopt(self, work)
+    end
+    core.conversation_close(work)
+  end
+  if on_done then
+    on_done(reply, err)
+  end
+  return reply, err
 end
 
 ---Sends the list, with `prompt` as a user message at its end, and waits for
@@ -424,13 +627,108 @@ end
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err
 function methods:send(prompt, given)
-  check_given(given, "send")
-  local is_stream = given and (given.stream or given.on_delta ~= nil or given.on_event ~= nil)
-  local sent, err = start(self, prompt, given, is_stream or false)
-  if not sent then
-    return nil, err
+  return send_checked(self, prompt, plan_of(open(self), given, "send"))
+end
+
+-- The options of a run that one of its requests gets.
+local function options_of_step(given, choice)
+  local step = copy(given)
+  step.max_steps, step.on_tool, step.confirm, step.on_done = nil, nil, nil, nil
+  step.tool_choice = choice
+  return step
+end
+
+---Sends like `send`, runs the tools that the model calls, sends their results,
+---and so on until the model has answered.
+---
+---Options beside those of `send`: `max_steps` (10 requests at most),
+---`on_tool(event)` for each call with its `call`, `result`, `error` and `step`,
+---`confirm(call)` which returns whether a call may happen, and why not.
+---@param prompt? any
+---@param given? opperchat.RunOptions
+---@return opperchat.Reply? reply with `steps`, the number of requests
+---@return opperchat.Error? err
+function methods:run(prompt, given)
+  local state = open(self)
+  local plan = plan_of(state, given, "run", options.run)
+  if core.is_busy(self) then
+    misuse("conversation is busy: a request is in flight "
+      .. "(wait for it, cancel it, or run on a fork)")
   end
-  return sent:wait()
+  if prompt == nil then
+    local left = tools.find_left_to_caller(plan.registry, run.open_calls(self))
+    if left then
+      refuse("open_call", nil, left.id)
+    end
+  end
+  given = plan.given or {}
+  local choice = given.tool_choice
+  if choice == nil then
+    choice = state.options.tool_choice
+  end
+  state.is_run_cancelled = false
+  local own_client = state.options.client or client.default()
+  client.check(own_client)
+  local work, reply, err, is_open = with_scratch(self, run.loop, prompt, {
+    registry = plan.registry,
+    tool_choice = choice,
+    max_steps = given.max_steps,
+    confirm = given.confirm,
+    on_tool = given.on_tool,
+    is_cancelled = function()
+      return state.is_run_cancelled
+    end,
+    send = function(fork, step_prompt, step_choice)
+      if step_prompt == nil and core.client_is_closed(own_client) then
+        -- while a tool was at work
+        return nil, errors.new("cancelled", "closed", "the client was closed")
+      end
+      local step = copy(plan)
+      step.given = options_of_step(given, step_choice)
+      return send_checked(fork, step_prompt, step)
+    end,
+  })
+  local keeps_partial = given.keep_partial
+  if keeps_partial == nil then
+    keeps_partial = state.options.keep_partial
+  end
+  if is_open and (reply or err.kind == "tool" or keeps_partial) then
+    core.adopt(self, work)
+  end
+  core.conversation_close(work)
+  if given.on_done then
+    given.on_done(reply, err)
+  end
+  return reply, err
+end
+
+-- Ends a request, or the run or second try that is at work on a fork.
+local function cancel(state)
+  state.is_run_cancelled = true
+  while state.work do
+    state = core.state(state.work)
+  end
+  local in_flight = state.in_flight
+  if in_flight and core.kind(in_flight) then
+    in_flight:cancel()
+  end
+end
+
+---Ends what is in flight on this conversation, a request or a run. Does
+---nothing when nothing is. A tool that is at work is not torn apart: the run
+---ends when it has.
+function methods:cancel()
+  cancel(open(self))
+end
+
+-- start and stream ask for a stream unless told otherwise.
+local function plan_of_stream(self, given, what)
+  local plan = plan_of(open(self), given, what)
+  if given and given.schema_retries and given.schema_retries > 0 then
+    misuse(what .. ": option 'schema_retries': only send and run can ask again")
+  end
+  plan.is_stream = not (given and given.stream == false)
+  return plan
 end
 
 ---The same without waiting. The answer comes as a stream: `on_delta(text)` gets
@@ -442,8 +740,7 @@ end
 ---@return opperchat.Request? request
 ---@return opperchat.Error? err
 function methods:start(prompt, given)
-  check_given(given, "start")
-  return start(self, prompt, given, not (given and given.stream == false))
+  return start(self, prompt, plan_of_stream(self, given, "start"))
 end
 
 ---Sends the list and returns what to loop over:
@@ -453,8 +750,7 @@ end
 ---@param given? opperchat.SendOptions
 ---@return opperchat.Request
 function methods:stream(prompt, given)
-  check_given(given, "stream")
-  local sent, err = start(self, prompt, given, not (given and given.stream == false))
+  local sent, err = start(self, prompt, plan_of_stream(self, given, "stream"))
   if not sent then
     error(err, 0)
   end
@@ -467,11 +763,8 @@ function methods:close()
   if kind ~= "conversation" then
     open(self)
   elseif is_open then
-    local in_flight = core.state(self).in_flight
     core.conversation_close(self)
-    if in_flight and core.kind(in_flight) then
-      in_flight:cancel()
-    end
+    cancel(core.state(self))
   end
 end
 

@@ -10,6 +10,8 @@ local unpack = table.unpack or unpack -- luacheck: ignore
 
 local driver = {}
 
+local check_seconds
+
 -- Every client, so that opperchat.poll() can drive those that were made by
 -- somebody else; the ones with requests in flight are kept alive.
 local clients = setmetatable({}, { __mode = "k" })
@@ -120,6 +122,8 @@ function driver.current()
 end
 
 local function finish(task, worked, ...)
+  -- a weak key that its own value refers to is for ever on Lua 5.1
+  tasks[task.thread] = nil
   local waiting = task.waiting
   task.waiting = nil
   if worked then
@@ -182,6 +186,33 @@ function driver.go(fn, ...)
   tasks[task.thread] = task
   step(task, ...)
   return task
+end
+
+---Starts a task as `go` does, for somebody who will `join` it: what it raises
+---comes out there and nowhere else.
+---@param fn function
+---@param ... any
+---@return opperchat.Task
+function driver.spawn(fn, ...)
+  local task = setmetatable({
+    state = "running", thread = coroutine.create(fn), waiting = { function() end },
+  }, Task)
+  tasks[task.thread] = task
+  step(task, ...)
+  return task
+end
+
+---Waits, within a task, until a spawned task has ended.
+---@param task opperchat.Task
+---@return boolean worked
+---@return any ... what it returned, or raised
+function driver.join(task)
+  while task.state == "running" do
+    driver.suspend(nil, function(resume)
+      table.insert(task.waiting, resume)
+    end)
+  end
+  return task.state == "done", unpack(task.results, 1, task.results.n)
 end
 
 -- What timer_due() returns is another time now.
@@ -277,10 +308,21 @@ driver.run_timers, driver.timer_due = run_timers, timer_due
 -- Polling
 -- ---------------------------------------------------------------------------
 
+-- A time to wait: what is below 0 does not wait.
+function check_seconds(seconds, what)
+  if type(seconds) ~= "number" or seconds ~= seconds then
+    errors.misuse("%s: seconds expected, got %s", what,
+      type(seconds) == "number" and "nan" or type(seconds))
+  end
+  return math.max(seconds, 0)
+end
+
 -- `seconds` or {seconds =, budget =} of poll.
 local function poll_options(given, what)
-  if given == nil or type(given) == "number" then
-    return given or 0
+  if given == nil then
+    return 0
+  elseif type(given) == "number" then
+    return check_seconds(given, what)
   elseif type(given) ~= "table" then
     errors.misuse("%s: seconds or a table of options expected, got %s", what, type(given))
   end
@@ -291,7 +333,7 @@ local function poll_options(given, what)
       errors.misuse("%s: option '%s': number expected, got %s", what, name, type(value))
     end
   end
-  return given.seconds or 0, given.budget
+  return check_seconds(given.seconds or 0, what), given.budget
 end
 
 -- Moves one client forward, then calls handlers.
@@ -434,7 +476,7 @@ end
 ---@param seconds? number at most
 ---@return any ... what its function returned; nothing when the time was up
 function Task:wait(seconds)
-  local deadline = seconds and core.now() + seconds
+  local deadline = seconds and core.now() + check_seconds(seconds, "wait")
   local current = driver.current()
   if current == self then
     errors.misuse("wait: a task cannot wait for itself")
@@ -465,9 +507,7 @@ end
 ---Waits for some time: inside `go` without blocking anything else.
 ---@param seconds number
 function driver.sleep(seconds)
-  if type(seconds) ~= "number" then
-    errors.misuse("sleep: seconds expected, got " .. type(seconds))
-  end
+  seconds = check_seconds(seconds, "sleep")
   local deadline = core.now() + seconds
   if driver.current() then
     driver.suspend(deadline, function() end)
@@ -475,7 +515,7 @@ function driver.sleep(seconds)
   end
   check_not_handling("sleep")
   repeat
-    driver.poll { seconds = deadline - core.now() }
+    driver.poll { seconds = math.max(deadline - core.now(), 0) }
   until core.now() >= deadline
 end
 

@@ -11,6 +11,9 @@ local conversation = require "opperchat.conversation"
 local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local json = require "opperchat.json"
+require "opperchat.models"
+require "opperchat.oneshot"
+local media = require "opperchat.media"
 
 local opperchat = {
   ---The version of this module.
@@ -25,6 +28,12 @@ local opperchat = {
   null = json.null,
   ---Marks a table as a list, so that it is written as `[]` when it is empty.
   array = json.array,
+  ---An image for a prompt, from a file, a URL or bytes.
+  image = media.image,
+  ---A file for a prompt, such as a PDF.
+  file = media.file,
+  ---Audio for a prompt.
+  audio = media.audio,
 }
 
 ---Makes a client: connections, credentials, timeouts and limits.

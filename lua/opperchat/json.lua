@@ -158,6 +158,10 @@ list_marks[json.array_mt] = true
 local object_mt = {}
 object_marks[object_mt] = true
 
+---The metatable of what the core writes itself, such as the base64 text of a
+---picture: `json.encode_pieces` leaves it in its place.
+json.piece_mt = {}
+
 -- Lengths of the arrays in which a null was read, so that they go out as they
 -- came in and are not refused for their holes.
 local lengths = setmetatable({}, { __mode = "k" })
@@ -178,6 +182,19 @@ function json.is_null(value)
     return text == "userdata: (nil)" or text == "userdata: NULL"
   end
   return false
+end
+
+---Gives a copy of a table the mark of a list that the table has, if any.
+---@generic T: table
+---@param from table
+---@param to T
+---@return T to
+function json.copy_mark(from, to)
+  local mark = getmetatable(from)
+  if mark ~= nil and (list_marks[mark] or empty_list_marks[mark]) then
+    setmetatable(to, mark)
+  end
+  return to
 end
 
 ---Marks a table as a list: it is written as `[]` even when it is empty.
@@ -384,8 +401,13 @@ function write(state, value, context, as_list)
     text = "[]"
   elseif json.is_null(value) then
     text = "null"
-  elseif kind == "table" then
+  elseif kind == "table" and getmetatable(value) ~= json.piece_mt then
     return write_table(state, value, context, as_list)
+  elseif kind == "table" then
+    if not state.takes_pieces then
+      fail(state, "an image, a file or audio can only stand in a message")
+    end
+    text = value
   elseif value == nil then
     fail(state, "nil cannot be written as JSON (opperchat.null stands for null)")
   else
@@ -418,6 +440,28 @@ function json.encode(value, key, place)
   end
   write(state, value, context, LIST_KEYS[key])
   return concat(state.out)
+end
+
+---The same for a value in which tables with the metatable `json.piece_mt` may
+---stand.
+---@param value any
+---@param place? string what to call the value in messages
+---@return (string|table)[] pieces texts and, between them, those tables
+function json.encode_pieces(value, place)
+  local state = {
+    out = {}, place = place, path = {}, depth = 0, open = {}, takes_pieces = true,
+  }
+  write(state, value, KEYWORDS)
+  local pieces, out, from = {}, state.out, 1
+  for i = 1, #out do
+    if type(out[i]) == "table" then
+      pieces[#pieces + 1] = concat(out, "", from, i - 1)
+      pieces[#pieces + 1] = out[i]
+      from = i + 1
+    end
+  end
+  pieces[#pieces + 1] = concat(out, "", from)
+  return pieces
 end
 
 -- ---------------------------------------------------------------------------

@@ -31,7 +31,7 @@ end
 ---@param role string
 ---@param value any content: a string, a part, a list of both, null
 ---@param fields? table the message's other fields
----@return string? text
+---@return string|table[]|nil text pieces when there is media in it: see `content.join`
 ---@return string? problem
 function message.encode(role, value, fields)
   local valid, problem = message.check_role(role)
@@ -57,20 +57,20 @@ function message.encode(role, value, fields)
   if not text then
     return nil, problem
   end
-  text = '{"role":"' .. role .. '","content":' .. text
-  if next(others) == nil then
-    return text .. "}"
+  local rest = "}"
+  if next(others) ~= nil then
+    local written, fields_text = pcall(json.encode, others)
+    if not written then
+      return nil, fields_text
+    end
+    rest = "," .. fields_text:sub(2)
   end
-  local written, rest = pcall(json.encode, others)
-  if not written then
-    return nil, rest
-  end
-  return text .. "," .. rest:sub(2)
+  return content.join { '{"role":"' .. role .. '","content":', text, rest }
 end
 
 ---Writes a message given as one table.
 ---@param given any
----@return string? text
+---@return string|table[]|nil text
 ---@return string? problem
 function message.encode_table(given)
   if type(given) ~= "table" then

@@ -346,7 +346,10 @@ local kinds = {
   ["client"] = function(value) return type(value) == "userdata" and not json.is_null(value) end,
   ["integer"] = is_integer,
   ["integer >= 0"] = function(value) return is_integer(value) and value >= 0 end,
-  ["integer >= 1"] = function(value) return is_integer(value) and value >= 1 end,
+  ["integer >= 1"] = function(value)
+    -- beyond it numbers cannot be told apart, and C has no room for them
+    return is_integer(value) and value >= 1 and value <= 2 ^ 53
+  end,
   ["string or table"] = function(value)
     return type(value) == "string" or type(value) == "table"
   end,
@@ -415,7 +418,15 @@ local HEADERS = {
 local RECEIVING = {
   include_usage = "boolean",
   keep_partial = "boolean",
+  schema = "table",
+  schema_retries = "integer >= 0",
 }
+
+-- A send takes these away with null.
+local CAN_BE_REMOVED = { schema = true }
+for name in next, BODY do
+  CAN_BE_REMOVED[name] = true
+end
 
 -- What belongs to one send alone.
 local HANDLERS = {
@@ -480,7 +491,45 @@ options.send = {
   known = join(BODY, RECEIVING, HANDLERS),
 }
 
-local SETS = { options.client, options.conversation, options.send }
+---Options of one `run`.
+---@type opperchat.OptionSet
+options.run = {
+  place = "run(prompt, {...})",
+  body = true,
+  known = join(BODY, RECEIVING, HANDLERS, {
+    max_steps = "integer >= 1",
+    on_tool = "function",
+    confirm = "function",
+  }),
+}
+
+---Options of one `client:json`.
+---@type opperchat.OptionSet
+options.json = {
+  place = "client:json{...}",
+  body = true,
+  known = join(HEADERS, BODY, RECEIVING, HANDLERS, {
+    instructions = "string or table",
+    input = "string or table",
+    trace_id = "non-empty string",
+  }),
+}
+
+---Options of one `client:models`.
+---@type opperchat.OptionSet
+options.models = {
+  place = "client:models{...}",
+  body = false,
+  known = {
+    filter = "string or function",
+    refresh = "boolean",
+    max_age = "number",
+  },
+}
+
+local SETS = {
+  options.client, options.conversation, options.send, options.run, options.json,
+}
 
 -- Only the option that somebody most likely meant is named: of this call, then
 -- of another one.
@@ -512,8 +561,8 @@ end
 
 ---Checks a table of options.
 ---
----Where options of the request body are allowed, each of them may also be
----`opperchat.null`: in a send it removes what the conversation says.
+---Where options of the request body are allowed, each of them and `schema` may
+---also be `opperchat.null`: in a send it removes what the conversation says.
 ---@param set opperchat.OptionSet `options.client`, `options.conversation` or `options.send`
 ---@param given? table
 ---@return true? valid
@@ -535,7 +584,7 @@ function options.check(set, given)
       return nil, unknown_option(set, name)
     end
     local value = given[name]
-    if not (set.body and BODY[name] and json.is_null(value)) then
+    if not (set.body and CAN_BE_REMOVED[name] and json.is_null(value)) then
       local valid, message = kinds[kind](value)
       if not valid then
         return nil, ("option '%s': %s"):format(name,
@@ -564,26 +613,33 @@ local function is_empty_list(value)
   return type(value) == "table" and next(value) == nil
 end
 
+-- Nothing in options is nested as deeply; what writes them says so.
+local MAX_DEPTH = 128
+
+-- Copies a table, with its mark as a list but no other metatable. One that
+-- contains itself does so in the copy, too.
+local function copy_table(value, seen, depth)
+  if seen[value] then
+    return seen[value]
+  end
+  local result = {}
+  seen[value] = result
+  for name, item in next, value do
+    if type(item) == "table" and depth < MAX_DEPTH then
+      item = copy_table(item, seen, depth + 1)
+    end
+    result[name] = item
+  end
+  return json.copy_mark(value, result)
+end
+
 ---A copy of options: a caller who changes his table later changes nothing here,
 ---and nothing unchecked gets in. Functions and userdata stay what they are.
 ---@generic T
 ---@param value T
----@param seen? table
 ---@return T
-function options.copy(value, seen)
-  if type(value) ~= "table" then
-    return value
-  end
-  seen = seen or {}
-  if not seen[value] then
-    local result = {}
-    seen[value] = result
-    for name, item in next, value do
-      result[name] = options.copy(item, seen)
-    end
-    setmetatable(result, getmetatable(value))
-  end
-  return seen[value]
+function options.copy(value)
+  return type(value) == "table" and copy_table(value, {}, 1) or value
 end
 
 ---The fields of a request body. A send's options go before the

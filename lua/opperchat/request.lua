@@ -3,22 +3,14 @@ local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
+local tools = require "opperchat.tools"
 
 local request = {}
-
--- The arguments of a tool call as a Lua value, nil when they are no JSON.
--- Models write nothing at all for a tool without parameters.
-local function decode_arguments(text)
-  if not text:find("%S") then
-    return {}
-  end
-  return (json.decode(text))
-end
 
 -- Completes a reply that the core has made.
 local function complete(reply, self)
   for _, call in ipairs(reply.tool_calls or {}) do
-    call.arguments = decode_arguments(call.arguments_json)
+    call.arguments = tools.decode_arguments(call.arguments_json)
   end
   reply.raw = function()
     return json.decode(core.request_raw(self))
@@ -47,34 +39,40 @@ local function call_all(list, ...)
   end
 end
 
--- The core calls this once, when the turn has been committed or given up.
+-- What has to happen even when memory is short: it asks for none.
+local function keep_books(state)
+  if state.is_finished then
+    return
+  end
+  state.is_finished = true
+  local client_state = core.state(state.client)
+  client_state.pending = client_state.pending - 1
+  if state.conversation then
+    core.state(state.conversation).in_flight = nil
+  end
+  driver.settled(state.client)
+end
+
+-- The core calls this when the turn has been committed or given up; and again
+-- when it did not come to its end for want of memory.
 local function finish(self)
   local state = core.state(self)
+  keep_books(state)
   local result = state.result
   if state.failed then
     errors.wrap(result)
     if result.partial then
       complete(result.partial, self)
     end
-  else
+  elseif state.conversation then
     complete(result, self)
   end
   local told = state.failed and result.partial or result
-  if told and (told.usage or not state.failed) then
+  if state.conversation and told and (told.usage or not state.failed) then
     add_usage(state.conversation, told.usage)
   end
-  state.is_finished = true
-  core.state(state.conversation).in_flight = nil
-  local client_state = core.state(state.client)
-  client_state.pending = client_state.pending - 1
-  driver.settled(state.client)
 
-  local waiting, on_done = state.waiting, state.on_done
-  state.waiting, state.on_done, state.on_delta, state.on_event = nil, nil, nil, nil
-  if not waiting and not on_done then
-    return
-  end
-  local list = waiting or {}
+  local list, on_done = state.waiting or {}, state.on_done
   if on_done then
     table.insert(list, 1, function()
       if state.failed then
@@ -84,6 +82,8 @@ local function finish(self)
       end
     end)
   end
+  state.on_end, state.waiting, state.on_done = nil, nil, nil
+  state.on_delta, state.on_event = nil, nil
   call_all(list)
 end
 
@@ -93,14 +93,19 @@ end
 ---@param given? table options with `on_delta`, `on_event` and `on_done`
 function request.start(self, id, given)
   local state = core.state(self)
+  -- raises when the conversation is not what it was when the request was made
+  core.request_start(self)
   state.on_end = finish
   if given then
     state.on_delta, state.on_event, state.on_done = given.on_delta, given.on_event, given.on_done
   end
+  state.is_finished = false
   local client_state = core.state(state.client)
   client_state.requests[id] = self
   client_state.pending = client_state.pending + 1
-  core.request_start(self)
+  if state.conversation then
+    core.state(state.conversation).in_flight = self
+  end
   driver.notify(state.client)
 end
 
@@ -145,7 +150,7 @@ end
 ---request goes on
 function methods:wait(seconds)
   local state = open(self)
-  if seconds ~= nil and type(seconds) ~= "number" then
+  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
     errors.misuse("wait: seconds expected, got " .. type(seconds))
   end
   local deadline = seconds and core.now() + seconds

@@ -21,7 +21,7 @@
 
 ---What is known of a request before it is sent.
 ---@class opperchat.RequestInfo
----@field conversation opperchat.Conversation
+---@field conversation? opperchat.Conversation nil: models are asked for
 ---@field url string
 
 ---Opper's headers.
@@ -58,7 +58,7 @@
 ---@field reasoning_effort? string
 ---@field verbosity? string
 ---@field response_format? table
----@field tools? table[]
+---@field tools? (opperchat.Tool|table)[] tables with a `type` are sent as they are
 ---@field tool_choice? string|table
 ---@field parallel_tool_calls? boolean
 ---@field user? string
@@ -75,6 +75,8 @@
 ---@class opperchat.ReceivingOptions
 ---@field include_usage? boolean ask for token counts at the end of a stream (true)
 ---@field keep_partial? boolean keep the text of an answer that was cut short (false)
+---@field schema? table JSON Schema of the answer, or its short form
+---@field schema_retries? integer how often to ask again when the answer does not fit (0)
 
 ---Options of a conversation and of one request.
 ---@class opperchat.SharedOptions: opperchat.BodyOptions, opperchat.ReceivingOptions
@@ -93,6 +95,58 @@
 ---@field on_event? fun(event: opperchat.Event, request: opperchat.Request)
 ---@field on_done? fun(reply?: opperchat.Reply, err?: opperchat.Error)
 
+---Options of one `run`.
+---@class opperchat.RunOptions: opperchat.SendOptions
+---@field max_steps? integer the most requests (10)
+---@field on_tool? fun(event: opperchat.ToolEvent) called for each call
+---@field confirm? fun(call: opperchat.ToolCall): boolean, string? whether a call may happen, and
+---why not
+
+---Options of `client:json`.
+---@class opperchat.JsonOptions: opperchat.HeaderOptions, opperchat.SendOptions
+---@field schema table JSON Schema of the value, or its short form
+---@field input string|table a text, parts, or any other table, sent as JSON
+---@field instructions? opperchat.Content
+---@field trace_id? string a random UUID when left out
+
+---A function that the model may call.
+---@class opperchat.Tool
+---@field name string 1 to 64 letters, digits, "_" or "-"
+---@field description? string what it does, for the model
+---@field parameters? table JSON Schema of the arguments, or its short form; left out: none
+---@field run? fun(arguments: table, call: opperchat.ToolCall): any left out: the program answers
+---@field confirm? fun(call: opperchat.ToolCall): boolean, string? whether a call may happen, and
+---why not
+---@field strict? boolean sent as it is
+
+---Options of `client:models`.
+---@class opperchat.ModelsOptions
+---@field filter? string|fun(model: opperchat.Model): any part of the id, or what says whether a
+---model is wanted
+---@field refresh? boolean ask again (false)
+---@field max_age? number seconds for which an earlier list will do (300)
+
+---Options of images, files and audio.
+---@class opperchat.MediaOptions
+---@field type? string media type, for bytes that are not recognized
+---@field max_bytes? integer how large it may be (32 MiB)
+
+---@class opperchat.ImageOptions: opperchat.MediaOptions
+---@field detail? "auto"|"low"|"high"
+
+---@class opperchat.FileOptions: opperchat.MediaOptions
+---@field name? string the name the model is told
+
+---Bytes in the place of a path.
+---@class opperchat.ImageData: opperchat.ImageOptions
+---@field data string
+
+---@class opperchat.FileData: opperchat.FileOptions
+---@field data string
+
+---@class opperchat.AudioData: opperchat.MediaOptions
+---@field data string
+
 ---@class opperchat.PollOptions
 ---@field seconds? number how long it may wait for news (0)
 ---@field budget? number how many seconds it may go on calling handlers (no limit)
@@ -106,19 +160,40 @@
 ---@field text string
 
 ---@class opperchat.ImageUrl
----@field url string an address or a `data:` URL
+---@field url string|table an address or a `data:` URL; a table stands for bytes still to be read
 ---@field detail? string
 
 ---@class opperchat.ImagePart
 ---@field type "image_url"
 ---@field image_url opperchat.ImageUrl
 
+---@class opperchat.FileContent
+---@field filename string
+---@field file_data string|table a `data:` URL; a table stands for bytes still to be read
+
+---@class opperchat.FilePart
+---@field type "file"
+---@field file opperchat.FileContent
+
+---@class opperchat.AudioContent
+---@field data string base64
+---@field format string "wav" or "mp3"
+
+---@class opperchat.AudioPart
+---@field type "input_audio"
+---@field input_audio opperchat.AudioContent|table a table stands for bytes still to be read
+
 ---Any other part that the server knows.
 ---@class opperchat.OtherPart
 ---@field type string
 ---@field [string] any
 
----@alias opperchat.Part opperchat.TextPart|opperchat.ImagePart|opperchat.OtherPart
+---@alias opperchat.Part
+---| opperchat.TextPart
+---| opperchat.ImagePart
+---| opperchat.FilePart
+---| opperchat.AudioPart
+---| opperchat.OtherPart
 
 ---@alias opperchat.Content string|opperchat.Part|(string|opperchat.Part)[]
 
@@ -141,6 +216,13 @@
 ---@field name string
 ---@field arguments any decoded; nil when it is not JSON
 ---@field arguments_json string as the model wrote it
+
+---What became of one call.
+---@class opperchat.ToolEvent
+---@field call opperchat.ToolCall
+---@field result any what the tool returned
+---@field error? string why it came to nothing
+---@field step integer the number of the request whose reply called; 0: of an earlier run
 
 ---Absent: the server did not say. `requests` is there in the totals of a
 ---conversation, where all the others are too.
@@ -174,6 +256,8 @@
 ---@field served_provider? string
 ---@field attempts integer how many times the request was sent
 ---@field timing opperchat.Timing
+---@field parsed any the answer as Lua values, where there was a schema
+---@field steps? integer of `run`: the number of requests
 ---@field raw fun(): table? the whole answer, decoded
 
 ---@alias opperchat.ErrorKind
@@ -211,6 +295,19 @@
 ---@field name? string in the first event of a call
 ---@field arguments? string a fragment of JSON text
 
+---US dollars per token; absent: the server did not say.
+---@class opperchat.Price
+---@field prompt? number
+---@field completion? number
+
+---A model of a server. Absent: the server did not say.
+---@class opperchat.Model
+---@field id string
+---@field context_length? integer how many tokens fit
+---@field price? opperchat.Price
+---@field owned_by? string
+---@field raw table everything the server said of it
+
 -- ---------------------------------------------------------------------------
 -- Objects
 -- ---------------------------------------------------------------------------
@@ -240,6 +337,25 @@ function Client:events() end
 ---Seconds until `poll` has to be called in any case.
 ---@return number? seconds nil: not before the descriptor is readable
 function Client:timeout() end
+
+---The models the server has for this key, in its order. The list is kept for a while.
+---@param filter? string|fun(model: opperchat.Model): any|opperchat.ModelsOptions part of the id,
+---or what says whether a model is wanted
+---@return opperchat.Model[]? list copies
+---@return opperchat.Error? err
+function Client:models(filter) end
+
+---Asks for one value that fits a schema.
+---@param options opperchat.JsonOptions
+---@return any value nil: there is none, see the error
+---@return opperchat.Reply|opperchat.Error reply
+function Client:json(options) end
+
+---The model with an id.
+---@param id string
+---@return opperchat.Model? model nil without an error: the server has none of this id
+---@return opperchat.Error? err
+function Client:model(id) end
 
 ---Ends every request of this client and closes its connections.
 function Client:close() end
@@ -303,6 +419,22 @@ function Conversation:preview(prompt, options) end
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err
 function Conversation:send(prompt, options) end
+
+---Adds a tool that the model may call. One of the same name is replaced.
+---@param tool opperchat.Tool
+---@return opperchat.Conversation self
+function Conversation:tool(tool) end
+
+---Sends like `send`, runs the tools that the model calls, sends their results, and so on
+---until the model has answered.
+---@param prompt? opperchat.Content nil: go on from the calls that were left open
+---@param options? opperchat.RunOptions
+---@return opperchat.Reply? reply with `steps`
+---@return opperchat.Error? err
+function Conversation:run(prompt, options) end
+
+---Ends what is in flight, a request or a run.
+function Conversation:cancel() end
 
 ---The same without waiting.
 ---@param prompt? opperchat.Content nil: the list as it is
@@ -389,6 +521,24 @@ function opperchat.sleep(seconds) end
 ---@param list table
 ---@return table list
 function opperchat.array(list) end
+
+---An image for a prompt. The file is read when the part is sent or appended.
+---@param source string|opperchat.ImageData path, URL or bytes
+---@param options? opperchat.ImageOptions
+---@return opperchat.ImagePart
+function opperchat.image(source, options) end
+
+---A file for a prompt, such as a PDF.
+---@param source string|opperchat.FileData path, URL or bytes
+---@param options? opperchat.FileOptions
+---@return opperchat.FilePart
+function opperchat.file(source, options) end
+
+---Audio for a prompt.
+---@param source string|opperchat.AudioData path or bytes
+---@param options? opperchat.MediaOptions
+---@return opperchat.AudioPart
+function opperchat.audio(source, options) end
 
 ---What kind of object a value is.
 ---@param value any

@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,22 +99,15 @@ TEST(refuses_bad_utf8) {
     CHECK(oc_message_text(&message, OC_ROLE_USER, bad[i].text,
                           strlen(bad[i].text), &where) == OC_E_UTF8);
     CHECK_FOR(where == bad[i].where, "%d: %d", (int)i, (int)where);
-    where = 99;
-    CHECK(oc_message_result(&message, slice("id"), slice(bad[i].text),
-                            &where) == OC_E_UTF8);
-    CHECK(where == bad[i].where);
-    CHECK(oc_message_result(&message, slice(bad[i].text), slice("x"),
-                            NULL) == OC_E_UTF8);
     CHECK(!message);
   }
 }
 
-TEST(writes_results) {
+TEST(finds_the_call_of_a_result) {
+  static const char json[] = "{\"role\":\"tool\",\"tool_call_id\":"
+                             "\"call \\\"1\\\"\",\"content\":\"42\\t\"}";
   oc_message *message;
-  CHECK(!oc_message_result(&message, slice("call \"1\""), slice("42\t"),
-                           NULL));
-  CHECK(message_is(message, "{\"role\":\"tool\",\"tool_call_id\":"
-                            "\"call \\\"1\\\"\",\"content\":\"42\\t\"}"));
+  CHECK(!oc_message_json(&message, json, strlen(json), NULL));
   CHECK(message->role == OC_ROLE_TOOL);
   CHECK(slice_is(oc_message_result_id(message), "call \\\"1\\\""));
   oc_message_unref(message);
@@ -311,6 +305,55 @@ TEST(counts_references) {
   oc_message_unref(NULL);
 }
 
+/* What goes through a buffer that becomes the message. */
+static oc_code end_of(oc_message **message, const char *json, size_t room,
+                      size_t *where) {
+  oc_buf buf;
+  oc_code code;
+  oc_buf_init(&buf, 1);
+  code = oc_message_begin(&buf, room);
+  if(!code)
+    code = oc_buf_puts(&buf, json);
+  if(!code)
+    code = oc_message_end(message, &buf, where);
+  if(!code)
+    CHECK(!buf.data && !buf.len && !buf.cap);
+  oc_buf_free(&buf);
+  return code;
+}
+
+TEST(becomes_what_was_written) {
+  static const char *const texts[] = {
+    "{\"role\":\"user\",\"content\":[]}",
+    "{\"role\":\"user\",\"content\":\"x\"} \n",
+    " {\"role\":\"system\",\"content\":\"x\"}",
+    "{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\"}]}",
+    "{\"role\":\"tool\",\"content\":\"x\",\"tool_call_id\":\"a\"}"
+  };
+  oc_message *expected;
+  oc_message *message;
+  size_t where = 0;
+  size_t i;
+
+  for(i = 0; i < sizeof texts / sizeof *texts; i++) {
+    const char *text = texts[i];
+    CHECK(!oc_message_json(&expected, text, strlen(text), NULL));
+    CHECK_FOR(!end_of(&message, text, strlen(text), NULL), "%s", text);
+    CHECK_FOR(message->len == expected->len
+              && !memcmp(message->json, expected->json, message->len)
+              && message->role == expected->role && message->refs == 1
+              && message->has_calls == expected->has_calls, "%s", text);
+    oc_message_unref(message);
+    oc_message_unref(expected);
+  }
+  CHECK(end_of(&message, "{}", 1, NULL) == OC_E_TOO_LARGE);
+  CHECK(end_of(&message, "", 0, NULL) == OC_E_JSON);
+  CHECK(end_of(&message, "{}", 2, NULL) == OC_E_NO_ROLE);
+  CHECK(end_of(&message, "{\"role\":x}", 10, &where) == OC_E_JSON);
+  CHECK(where == 8);
+  CHECK(end_of(&message, "", SIZE_MAX, NULL) == OC_E_TOO_LARGE);
+}
+
 static int allocations_left;
 static int blocks;
 
@@ -355,11 +398,6 @@ TEST(survives_lack_of_memory) {
     CHECK(code == OC_E_NOMEM || (code == OC_OK && n > 2));
     if(!code)
       oc_message_unref(message);
-    allocations_left = n;
-    code = oc_message_result(&message, slice("a"), slice("b"), NULL);
-    CHECK(code == OC_E_NOMEM || (code == OC_OK && n > 1));
-    if(!code)
-      oc_message_unref(message);
     CHECK_FOR(blocks == 0, "%d", n);
   }
   CHECK(code == OC_OK);
@@ -371,7 +409,7 @@ int main(void) {
   RUN(writes_text);
   RUN(writes_much_text);
   RUN(refuses_bad_utf8);
-  RUN(writes_results);
+  RUN(finds_the_call_of_a_result);
   RUN(keeps_json);
   RUN(adds_null_content_to_calls);
   RUN(refuses_what_is_no_message);
@@ -381,6 +419,7 @@ int main(void) {
   RUN(walks_over_calls);
   RUN(compares_raw_texts);
   RUN(counts_references);
+  RUN(becomes_what_was_written);
   RUN(survives_lack_of_memory);
   return test_report();
 }

@@ -1,5 +1,5 @@
 /*
- * Framing and assembly together: what oc_exchange does with the bytes of a
+ * Framing and assembly together: what oc_response does with the bytes of a
  * stream, without a network. Each stream is read whole, split in two at
  * every byte, and byte by byte, and must come to the same end each time.
  */

@@ -20,6 +20,8 @@ local BLIND_INTERVAL = 0.015
 ---@field arm fun(seconds?: number) from now on, `due` is called when the descriptor is
 ---readable or the time has passed; may be called again at any time
 ---@field disarm fun() not any more, until armed
+---@field rest? fun() not any more for a while, holding on to nothing; without it, `close`
+---is called and another one made when it is needed
 ---@field close fun() for good; may be called within `due`
 
 ---A host's loop.
@@ -60,7 +62,7 @@ function Attachment:update()
   end
   local source = self.source
   if not source.is_busy() then
-    self:rest()
+    self:rest(true)
     return
   end
   if not self.watch then
@@ -75,10 +77,13 @@ function Attachment:update()
   self.watch.arm(seconds)
 end
 
-function Attachment:rest()
+-- Waits for nothing: for a while, or for good.
+function Attachment:rest(for_a_while)
   local watch = self.watch
-  self.watch = nil
-  if watch then
+  if watch and watch.rest and for_a_while then
+    watch.rest()
+  elseif watch then
+    self.watch = nil
     watch.close()
   end
 end

@@ -2,6 +2,8 @@
 ---one timer for each client with requests in flight.
 local uv_loop = {}
 
+local function nobody() end
+
 ---How to watch with libuv.
 ---@param uv table `luv`, `vim.uv` or `vim.loop`
 ---@param defer? fun(fn: fun()) for a host where little is allowed within libuv's callbacks:
@@ -50,6 +52,7 @@ function uv_loop.watcher(uv, defer)
     end
 
     function watch.arm(seconds)
+      watch.is_resting = false
       if seconds then
         -- libuv counts milliseconds: rather late than a millisecond too early,
         -- which would have to be followed by another one
@@ -60,6 +63,23 @@ function uv_loop.watcher(uv, defer)
       if watch.has_descriptor and not is_watching then
         is_watching = poll:start("r", on_readable) and true or false
         watch.has_descriptor = is_watching
+      end
+    end
+
+    -- A timer that is closed and never run again makes some versions of luv
+    -- crash when the state is closed, so the handles wait for the next request.
+    -- What libuv would call meanwhile is nobody: a client may be collected.
+    function watch.rest()
+      watch.disarm()
+      if is_closed then
+        return
+      end
+      watch.is_resting = true
+      timer:start(1, 0, nobody)
+      timer:stop()
+      if poll and watch.has_descriptor then
+        poll:start("r", nobody)
+        poll:stop()
       end
     end
 
