@@ -186,6 +186,7 @@ if offline then
   offline:stop()
 end
 if not ok then
+  io.flush()
   io.stderr:write("tools: ", tostring(err), "\n")
   os.exit(1)
 end

@@ -108,7 +108,9 @@ describe("structured answers", function()
     assert.same(mars, assert(chat:run("Hi", { schema = PLANET, on_delta = print and
       function() end })).parsed)
     local text, done = "", nil
-    local request = chat:stream("Hi", { schema = PLANET, on_done = function(reply) done = reply end })
+    local request = chat:stream("Hi", {
+      schema = PLANET, on_done = function(reply) done = reply end,
+    })
     for piece in request do
       text = text .. piece
     end

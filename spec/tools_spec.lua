@@ -48,12 +48,12 @@ end
 
 -- Raises unless each call of the list has one result, right behind it.
 local function check_list(chat)
-  local open, results = {}, {}
+  local open = {}
   for at, message in ipairs(chat:messages()) do
     if message.role == "tool" then
       local id = message.tool_call_id
       assert(open[id], "message " .. at .. ": a result without a call")
-      open[id], results[id] = nil, true
+      open[id] = nil
     else
       assert(next(open) == nil, "message " .. at .. ": a call without a result before it")
       for _, own in ipairs(message.tool_calls or {}) do
@@ -204,7 +204,8 @@ describe("tools", function()
         { { name = "a", parameters = "x" }, "parameters: table expected" },
         { { name = "a", parameters = { n = "int" } },
           "parameters.n: unknown type 'int' (did you mean 'integer'?)" },
-        { { name = "a", parmeters = {} }, "unknown field 'parmeters' (did you mean 'parameters'?)" },
+        { { name = "a", parmeters = {} },
+          "unknown field 'parmeters' (did you mean 'parameters'?)" },
         { { type = "function", ["function"] = { name = "a" }, run = function() end },
           "written without type" },
       } do
@@ -708,8 +709,14 @@ describe("tools", function()
           end)
           assert.truthy(ok, problem)
           assert.equal("mine", problem:match("^[^\n]*"))
-          assert.equal(0, #chat)
+          -- an answer that has arrived whole by then is kept, and its run goes on
+          if name == "on_tool" or how[1] == ", blocking" then
+            assert.equal(0, #chat)
+          end
+          chat:cancel()
+          opperchat.poll(0.02)
           assert.falsy(core.is_busy(chat))
+          chat:clear()
         end
       end
     end)
@@ -891,7 +898,7 @@ describe("tools", function()
       end
       if is_task then
         local task = opperchat.go(function()
-          pcall(opperchat.sleep, 0)
+          opperchat.sleep(0)
           one:run(prompt, given)
         end)
         if random(2) == 1 then
@@ -901,9 +908,12 @@ describe("tools", function()
           end)
         end
         local deadline = core.now() + 10
-        while (task.state == "running" or opperchat.poll() > 0) and core.now() < deadline do
-          pcall(opperchat.poll, 0.01)
-        end
+        local active
+        repeat
+          -- it raises what tasks and handlers raise
+          local ok, count = pcall(opperchat.poll, 0.01)
+          active = not ok or count > 0
+        until task.state ~= "running" and not active or core.now() > deadline
         assert(task.state ~= "running", "it never ends")
       else
         pcall(function() one:run(prompt, given) end)

@@ -122,7 +122,8 @@ local function told(content)
   local parts = {}
   for name, item in pairs(value) do
     if type(item) ~= "table" then
-      parts[#parts + 1] = tostring(name) .. ": " .. tostring(item)
+      local shown = type(item) == "number" and ("%.14g"):format(item) or tostring(item)
+      parts[#parts + 1] = tostring(name) .. ": " .. shown
     end
   end
   table.sort(parts)
