@@ -105,6 +105,7 @@ build = {
     ["opperchat.run"] = "lua/opperchat/run.lua",
     ["opperchat.schema"] = "lua/opperchat/schema.lua",
     ["opperchat.schema_check"] = "lua/opperchat/schema_check.lua",
+    ["opperchat.sending"] = "lua/opperchat/sending.lua",
     ["opperchat.tools"] = "lua/opperchat/tools.lua",
     ["opperchat.types"] = "lua/opperchat/types.lua",
   },

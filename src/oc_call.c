@@ -363,23 +363,15 @@ oc_code oc_call_list_finish(oc_call_list *list) {
   return code;
 }
 
-/* Writes `"key":"text"`, the key as it stands. */
-static oc_code write_field(oc_buf *out, const char *key, const oc_buf *text) {
-  oc_code code = oc_buf_puts(out, key);
-  if(!code)
-    code = oc_json_write_string(out, text->data, text->len);
-  return code;
-}
-
 static oc_code write_call(oc_buf *out, const oc_call *call) {
   static const oc_slice type = { "type", 4 };
-  oc_code code = write_field(out, "{\"id\":", &call->id);
+  oc_code code = oc_json_write_field(out, "{\"id\":", &call->id);
   if(!code && !oc_fields_find(&call->extra, type))
     code = oc_buf_puts(out, ",\"type\":\"function\"");
   if(!code && call->has_function) {
-    code = write_field(out, ",\"function\":{\"name\":", &call->name);
+    code = oc_json_write_field(out, ",\"function\":{\"name\":", &call->name);
     if(!code)
-      code = write_field(out, ",\"arguments\":", &call->arguments.buf);
+      code = oc_json_write_field(out, ",\"arguments\":", &call->arguments.buf);
     if(!code)
       code = oc_fields_write(&call->function_extra, out);
     if(!code)

@@ -932,3 +932,9 @@ oc_code oc_json_read_number(oc_json *reader, double *number) {
   }
   return token == OC_JSON_ERROR ? reader->error : oc_json_skip(reader, NULL);
 }
+
+oc_code oc_json_write_field(oc_buf *out, const char *prefix,
+                            const oc_buf *text) {
+  oc_code code = oc_buf_puts(out, prefix);
+  return code ? code : oc_json_write_string(out, text->data, text->len);
+}

@@ -106,6 +106,9 @@ oc_code oc_json_unescape(oc_slice raw, oc_buf *out, unsigned *pending);
  * text is not valid UTF-8.
  */
 oc_code oc_json_write_string(oc_buf *out, const char *text, size_t len);
+/* The same behind `prefix`, which is written as it stands: `,"key":`. */
+oc_code oc_json_write_field(oc_buf *out, const char *prefix,
+                            const oc_buf *text);
 /*
  * Writes the shortest decimal that reads back as the same double, integral
  * values below 1e21 without point or exponent. The same under every

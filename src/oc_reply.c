@@ -516,14 +516,6 @@ oc_code oc_reply_finish(oc_reply *reply) {
   return code;
 }
 
-/* Writes `"key":"text"`, the key as it stands. */
-static oc_code write_field(oc_buf *out, const char *key, const oc_buf *text) {
-  oc_code code = oc_buf_puts(out, key);
-  if(!code)
-    code = oc_json_write_string(out, text->data, text->len);
-  return code;
-}
-
 static oc_code write_text(oc_buf *out, const oc_reply *reply) {
   oc_code code = oc_buf_puts(out, "{\"role\":\"assistant\",\"content\":");
   if(!code)
@@ -553,10 +545,10 @@ static oc_code write_message(oc_buf *out, const oc_reply *reply,
       code = oc_buf_append(out, reply->reasoning_key.data,
                            reply->reasoning_key.len);
     if(!code)
-      code = write_field(out, "\":", &reply->reasoning.buf);
+      code = oc_json_write_field(out, "\":", &reply->reasoning.buf);
   }
   if(!code && reply->refusal.buf.len)
-    code = write_field(out, ",\"refusal\":", &reply->refusal.buf);
+    code = oc_json_write_field(out, ",\"refusal\":", &reply->refusal.buf);
   if(!code)
     code = oc_call_list_write(&reply->calls, out);
   if(!code)
@@ -581,10 +573,10 @@ oc_code oc_reply_message(const oc_reply *reply, int is_partial,
 }
 
 oc_code oc_reply_raw(const oc_reply *reply, oc_buf *out) {
-  oc_code code = write_field(out, "{\"id\":", &reply->id);
+  oc_code code = oc_json_write_field(out, "{\"id\":", &reply->id);
   if(!code)
-    code = write_field(out, ",\"object\":\"chat.completion\",\"model\":",
-                       &reply->model);
+    code = oc_json_write_field(
+      out, ",\"object\":\"chat.completion\",\"model\":", &reply->model);
   if(!code)
     code = oc_buf_puts(out, ",\"choices\":[{\"index\":0,\"message\":");
   if(!code)
@@ -592,7 +584,7 @@ oc_code oc_reply_raw(const oc_reply *reply, oc_buf *out) {
   if(!code)
     code = oc_buf_puts(out, ",\"finish_reason\":");
   if(!code && reply->finish_reason.len)
-    code = write_field(out, "", &reply->finish_reason);
+    code = oc_json_write_field(out, "", &reply->finish_reason);
   else if(!code)
     code = oc_buf_puts(out, "null");
   if(!code)

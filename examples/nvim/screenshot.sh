@@ -60,7 +60,7 @@ cat >"$folder/start.sh" <<END
 cd '$root'
 export HOME='$folder' OPPER_BASE_URL='$(cat "$folder/url")' OPPER_API_KEY=
 export LUA_PATH='$root/lua/?.lua;$root/lua/?/init.lua;;' LUA_CPATH='$root/build/luajit/?.so;;'
-exec nvim -i NONE -n -u '$here/screenshot.lua' --cmd 'set rtp^=$here' examples/stream.lua
+exec nvim -i NONE -n -u '$here/screenshot.lua' --cmd "let &rtp = '$here,' . &rtp" examples/stream.lua
 END
 OPPER_READY="$folder/ready" LC_ALL=C.UTF-8 xterm -geometry 96x35+0+0 -b 12 -bw 0 +sb \
   -fa "DejaVu Sans Mono" -fs 11 -bg '#1b1f27' -fg '#d5d9e0' -title Neovim \

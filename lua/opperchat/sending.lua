@@ -1,0 +1,506 @@
+---Sending: from the list and its options to a request, and what is done with the
+---answer. Adds send, start, stream, run, cancel and preview to a conversation.
+local answer = require "opperchat.answer"
+local client = require "opperchat.client"
+local core = require "opperchat.core"
+local driver = require "opperchat.driver"
+local errors = require "opperchat.errors"
+local json = require "opperchat.json"
+local media = require "opperchat.media"
+local message = require "opperchat.message"
+local options = require "opperchat.options"
+local request = require "opperchat.request"
+local run = require "opperchat.run"
+local schema = require "opperchat.schema"
+local tools = require "opperchat.tools"
+
+local misuse = errors.misuse
+
+local sending = {}
+
+---@class opperchat.Conversation
+local methods = core.methods("conversation")
+
+local function open(self)
+  return core.open(self, "conversation")
+end
+
+local function copy(given)
+  local result = {}
+  for name, value in pairs(given or {}) do
+    result[name] = value
+  end
+  return result
+end
+
+---Turns the short forms of `tools` and `schema` into what is sent. Returns the
+---tools that can be run here and the JSON Schema answers are checked against.
+function sending.resolve_forms(given, what)
+  local registry, wanted, problem
+  if given.tools ~= nil and not json.is_null(given.tools) then
+    registry, problem = tools.compile(given.tools)
+    if not registry then
+      misuse("%s: option '%s", what, (problem:gsub("^tools", "tools'", 1)))
+    end
+    given.tools = tools.wire(registry) or {}
+  end
+  if json.is_null(given.schema) then
+    -- not what the conversation says
+    given.schema, wanted = nil, false
+    if given.response_format == nil then
+      given.response_format = json.null
+    end
+  elseif given.schema == nil and given.response_format ~= nil then
+    wanted = false
+  elseif given.schema ~= nil then
+    wanted, problem = schema.expand(given.schema)
+    if not wanted then
+      misuse("%s: option 'schema': %s", what, problem)
+    end
+    given.response_format = schema.response_format(wanted)
+  end
+  return registry, wanted
+end
+
+-- A prompt as the core wants it: a text, or a list of messages as JSON text.
+local function encode_prompt(prompt)
+  if type(prompt) == "string" then
+    return prompt
+  elseif prompt == nil then
+    return {}
+  end
+  local text, problem = message.encode("user", prompt)
+  if not text then
+    misuse("send: " .. problem:gsub("^content", "prompt"))
+  end
+  return { text }
+end
+
+-- Asks for usage at the end of a stream, unless told otherwise.
+local function add_stream(fields, state, given)
+  fields.stream = true
+  local include_usage = given and given.include_usage
+  if include_usage == nil then
+    include_usage = state.options.include_usage
+  end
+  if include_usage ~= false and fields.stream_options == nil then
+    fields.stream_options = { include_usage = true }
+  end
+end
+
+-- The JSON fields of the request body. The two that a conversation needs most
+-- often are kept.
+local function encode_fields(state, given, is_stream)
+  local is_plain = given == nil or next(given) == nil
+  local cached = is_plain and (is_stream and state.stream_fields or not is_stream and state.fields)
+  if cached then
+    return cached
+  end
+  local fields = options.body(state.options, given)
+  if is_stream then
+    add_stream(fields, state, given)
+  end
+  local text, problem = options.encode(fields)
+  if not text then
+    misuse("send: " .. problem)
+  end
+  if is_plain and is_stream then
+    state.stream_fields = text
+  end
+  return text
+end
+
+---What one call of send, start, stream or run is about.
+---@class opperchat.Plan
+---@field given? table checked options, with tools and schema as they are sent
+---@field registry opperchat.ToolRegistry
+---@field wanted? table|false JSON Schema of the answer
+---@field is_stream boolean
+
+-- Checks the options of one call.
+local function plan_of(state, given, what, set)
+  local valid, problem = options.check(set or options.send, given)
+  if not valid then
+    misuse(what .. ": " .. problem)
+  end
+  local registry, wanted
+  if given and (given.tools ~= nil or given.schema ~= nil or given.response_format ~= nil) then
+    given = copy(given)
+    registry, wanted = sending.resolve_forms(given, what)
+    if json.is_null(given.tools) then
+      registry = tools.new()
+    end
+  end
+  if wanted == nil then
+    wanted = state.wanted
+  end
+  return {
+    given = given,
+    registry = registry or state.registry,
+    wanted = wanted,
+    is_stream = given ~= nil
+      and (given.stream or given.on_delta ~= nil or given.on_event ~= nil) or false,
+  }
+end
+
+local function refuse(code, text, detail)
+  if code == "open_call" then
+    misuse("send: the tool call '%s' has no result yet: append it with "
+      .. "append(\"tool\", result, {tool_call_id = ...})", message.id(detail))
+  end
+  misuse("send: " .. message.problem(code, text, detail):gsub("^content", "prompt"))
+end
+
+---The exact body that `send` would post.
+---@param prompt? any
+---@param given? table
+---@return string json
+function methods:preview(prompt, given)
+  local state = open(self)
+  local plan = plan_of(state, given, "preview")
+  local fields = encode_fields(state, plan.given, plan.is_stream)
+  local prompts = encode_prompt(prompt)
+  local text, code, problem, detail = core.body(self, fields, prompts)
+  if not text then
+    refuse(code, problem, detail)
+  end
+  return text
+end
+
+-- All headers of a request but those the core adds.
+local function headers_of(state, client_state)
+  local opper = client_state.opper
+  local given = state.options
+  local lines, problem = options.headers_for(opper, {
+    name = given.name, tags = given.tags, guard = given.guard, trace_id = state.trace_id,
+  })
+  if not lines then
+    misuse("send: " .. problem)
+  end
+  -- the client's own take the place of ours
+  local result, taken = {}, {}
+  for i, line in ipairs(client_state.headers) do
+    result[i] = line
+    taken[line:match("^[^:;]*"):lower()] = true
+  end
+  for _, line in ipairs(lines) do
+    if not taken[line:match("^[^:]*"):lower()] then
+      result[#result + 1] = line
+    end
+  end
+  return result
+end
+
+-- What all requests of the conversation have in common. It is made again for
+-- each request only when the key may be another one each time.
+local function setup_of(state, own_client, client_state)
+  if state.setup and state.setup_client == own_client then
+    return state.setup
+  end
+  local key, err = client.key(own_client)
+  if key == nil then
+    return nil, err
+  end
+  local settings = copy(client_state.settings)
+  settings.key = key or nil
+  settings.headers = headers_of(state, client_state)
+  local setup = core.setup(own_client, settings)
+  if not key then
+    state.setup, state.setup_client = setup, own_client
+  end
+  return setup
+end
+
+-- Makes a request and sends it.
+local function start(self, prompt, plan)
+  local state, given = open(self), plan.given
+  local own_client = state.options.client or client.default()
+  local client_state = client.check(own_client)
+  if core.is_busy(self) then
+    misuse("conversation is busy: a request is in flight "
+      .. "(wait for it, cancel it, or send on a fork)")
+  end
+  local fields = encode_fields(state, given, plan.is_stream)
+  if prompt == nil and #self == 0 then
+    misuse("send: nothing to send: give a prompt or append a message")
+  end
+  local setup, err = setup_of(state, own_client, client_state)
+  if not setup then
+    return nil, err
+  end
+
+  local id = client.next_id(own_client)
+  local keep_partial = given and given.keep_partial
+  if keep_partial == nil then
+    keep_partial = state.options.keep_partial
+  end
+  local sent, code, problem, detail = core.request(setup, own_client, self, fields,
+    encode_prompt(prompt), plan.is_stream, id, keep_partial)
+  if not sent then
+    err = media.error(code, problem)
+    if err then
+      return nil, err
+    end
+    refuse(code, problem, detail)
+  end
+  if client_state.on_request then
+    client_state.on_request {
+      conversation = state.origin or self, url = client_state.base_url .. "/chat/completions",
+    }
+  end
+  local wanted = plan.wanted
+  if wanted then
+    -- before the turn is committed: an answer of the wrong shape is none
+    core.state(sent).on_check = function(reply)
+      return answer.check(reply, wanted)
+    end
+  end
+  client.check(own_client)
+  request.start(sent, id, given)
+  return sent
+end
+
+-- Sends and waits.
+local function send_once(self, prompt, plan)
+  local sent, err = start(self, prompt, plan)
+  if not sent then
+    return nil, err
+  end
+  return sent:wait()
+end
+
+-- A fork that works for its origin: with the same options, tools, connection
+-- settings and totals.
+local function make_scratch(self)
+  local work = core.fork(self)
+  local state = core.state(work)
+  for name, value in pairs(core.state(self)) do
+    state[name] = value
+  end
+  state.in_flight, state.work = nil, nil
+  state.origin = state.origin or self
+  return work
+end
+
+-- Calls `fn(work, ...)` with a fork, while the conversation itself is held.
+-- Whatever it raises comes out when that is over. Within `go` it runs in a task
+-- of its own, since 5.1 cannot yield across a pcall.
+local function with_scratch(self, fn, ...)
+  local state = open(self)
+  local work = make_scratch(self)
+  core.set_busy(self, true)
+  state.work = work
+  local ok, reply, err
+  if driver.current() then
+    ok, reply, err = driver.join(driver.spawn(fn, work, ...))
+  else
+    ok, reply, err = pcall(fn, work, ...)
+  end
+  state.work = nil
+  local _, is_open = core.kind(self)
+  if is_open then
+    core.set_busy(self, false)
+  end
+  if not ok then
+    core.conversation_close(work)
+    error(reply, 0)
+  end
+  return work, reply, err, is_open
+end
+
+-- Tells the model what was wrong with its answer, and asks again. Only the
+-- prompt and the last answer are kept.
+local function retry_answer(work, prompt, plan, err, retries)
+  if prompt ~= nil then
+    work:append("user", prompt)
+  end
+  local reply
+  for _ = 1, retries do
+    work:append("assistant", err.partial.content or "")
+    work:append("user", answer.correction(err))
+    reply, err = send_once(work, nil, plan)
+    if reply or not answer.correction(err) then
+      break
+    end
+  end
+  return reply, err
+end
+
+-- Whether a try that failed can be followed by another one: what was waiting
+-- for it may have begun something else, or closed the conversation.
+local function can_retry(self, err)
+  local _, is_open = core.kind(self)
+  return answer.correction(err) and is_open and not core.is_busy(self)
+end
+
+-- Sends, and again as long as the answer has the wrong shape.
+local function send_checked(self, prompt, plan)
+  local given = plan.given or {}
+  local retries = given.schema_retries or open(self).options.schema_retries or 0
+  if retries == 0 then
+    return send_once(self, prompt, plan)
+  end
+  -- told once, of the last try
+  local on_done = given.on_done
+  plan = copy(plan)
+  plan.given = copy(given)
+  plan.given.on_done = nil
+
+  local before = #self
+  local reply, err = send_once(self, prompt, plan)
+  if not reply and can_retry(self, err) then
+    local work, is_open
+    work, reply, err, is_open = with_scratch(self, retry_answer, prompt, plan, err, retries)
+    if reply and is_open then
+      local last = core.message_json(work, -1)
+      core.cut(work, before + (prompt ~= nil and 1 or 0))
+      core.append_json(work, last)
+      core.adopt(self, work)
+    end
+    core.conversation_close(work)
+  end
+  if on_done then
+    on_done(reply, err)
+  end
+  return reply, err
+end
+
+---Sends the list, with `prompt` as a user message at its end, and waits for
+---the answer. Both are added to the list together when the answer is complete;
+---on any failure the list is as it was before.
+---@param prompt? any a string, a part, or a list of both; nil: the list as it is
+---@param given? opperchat.SendOptions
+---@return opperchat.Reply? reply
+---@return opperchat.Error? err
+function methods:send(prompt, given)
+  return send_checked(self, prompt, plan_of(open(self), given, "send"))
+end
+
+-- The options of a run that one of its requests gets.
+local function options_of_step(given, choice)
+  local step = copy(given)
+  step.max_steps, step.on_tool, step.confirm, step.on_done = nil, nil, nil, nil
+  step.tool_choice = choice
+  return step
+end
+
+---Sends like `send`, runs the tools that the model calls, sends their results,
+---and so on until the model has answered.
+---
+---Options beside those of `send`: `max_steps` (10 requests at most),
+---`on_tool(event)` for each call with its `call`, `result`, `error` and `step`,
+---`confirm(call)` which returns whether a call may happen, and why not.
+---@param prompt? any
+---@param given? opperchat.RunOptions
+---@return opperchat.Reply? reply with `steps`, the number of requests
+---@return opperchat.Error? err
+function methods:run(prompt, given)
+  local state = open(self)
+  local plan = plan_of(state, given, "run", options.run)
+  if core.is_busy(self) then
+    misuse("conversation is busy: a request is in flight "
+      .. "(wait for it, cancel it, or run on a fork)")
+  end
+  if prompt == nil then
+    local left = tools.find_left_to_caller(plan.registry, run.open_calls(self))
+    if left then
+      refuse("open_call", nil, left.id)
+    end
+  end
+  given = plan.given or {}
+  local choice = given.tool_choice
+  if choice == nil then
+    choice = state.options.tool_choice
+  end
+  state.is_run_cancelled = false
+  local own_client = state.options.client or client.default()
+  client.check(own_client)
+  local work, reply, err, is_open = with_scratch(self, run.loop, prompt, {
+    registry = plan.registry,
+    tool_choice = choice,
+    max_steps = given.max_steps,
+    confirm = given.confirm,
+    on_tool = given.on_tool,
+    is_cancelled = function()
+      return state.is_run_cancelled
+    end,
+    send = function(fork, step_prompt, step_choice)
+      if step_prompt == nil and core.client_is_closed(own_client) then
+        -- while a tool was at work
+        return nil, errors.new("cancelled", "closed", "the client was closed")
+      end
+      local step = copy(plan)
+      step.given = options_of_step(given, step_choice)
+      return send_checked(fork, step_prompt, step)
+    end,
+  })
+  local keeps_partial = given.keep_partial
+  if keeps_partial == nil then
+    keeps_partial = state.options.keep_partial
+  end
+  if is_open and (reply or err.kind == "tool" or keeps_partial) then
+    core.adopt(self, work)
+  end
+  core.conversation_close(work)
+  if given.on_done then
+    given.on_done(reply, err)
+  end
+  return reply, err
+end
+
+---Ends a request, or the run or second try that is at work on a fork.
+function sending.cancel(state)
+  state.is_run_cancelled = true
+  while state.work do
+    state = core.state(state.work)
+  end
+  local in_flight = state.in_flight
+  if in_flight and core.kind(in_flight) then
+    in_flight:cancel()
+  end
+end
+
+---Ends what is in flight on this conversation, a request or a run. Does
+---nothing when nothing is. A tool that is at work is not torn apart: the run
+---ends when it has.
+function methods:cancel()
+  sending.cancel(open(self))
+end
+
+-- start and stream ask for a stream unless told otherwise.
+local function plan_of_stream(self, given, what)
+  local plan = plan_of(open(self), given, what)
+  if given and given.schema_retries and given.schema_retries > 0 then
+    misuse(what .. ": option 'schema_retries': only send and run can ask again")
+  end
+  plan.is_stream = not (given and given.stream == false)
+  return plan
+end
+
+---The same without waiting. The answer comes as a stream: `on_delta(text)` gets
+---its text piece by piece, `on_event(event, request)` reasoning and tool calls as
+---well, `on_done(reply, err)` the ending, once. They are called from `poll`, never
+---from here.
+---@param prompt? any
+---@param given? opperchat.SendOptions
+---@return opperchat.Request? request
+---@return opperchat.Error? err
+function methods:start(prompt, given)
+  return start(self, prompt, plan_of_stream(self, given, "start"))
+end
+
+---Sends the list and returns what to loop over:
+---`for text in chat:stream("Hi") do io.write(text) end`. What goes wrong is
+---raised, as an error of the usual kind, by this or by the loop.
+---@param prompt? any
+---@param given? opperchat.SendOptions
+---@return opperchat.Request
+function methods:stream(prompt, given)
+  local sent, err = start(self, prompt, plan_of_stream(self, given, "stream"))
+  if not sent then
+    error(err, 0)
+  end
+  return sent
+end
+
+return sending
