@@ -243,4 +243,60 @@ describe("regression:", function()
     assert.equal(0, bad)
     client:close()
   end)
+
+  it("an answer that has run off into blanks is read at once", function()
+    local chat, client = converse()
+    server:reply { body = { choices = { {
+      message = { role = "assistant", content = "```json\n" .. ("\n"):rep(20000) .. "x" },
+      finish_reason = "stop",
+    } } } }
+    local before = os.clock()
+    local reply, err = chat:send("Hi", { schema = { a = "string" } })
+    assert.is_nil(reply)
+    assert.equal("no_json", err.code)
+    assert.is_true(os.clock() - before < 0.5 * SLOW)
+    client:close()
+  end)
+
+  it("a tool that cannot be written spoils nothing", function()
+    local chat, client = converse()
+    assert.is_false(pcall(chat.tool, chat, { name = "a", description = "\255" }))
+    chat:tool { name = "b", run = function() end }
+    assert.equal("ok", assert(chat:send("Hi", { temperature = 0 })).content)
+    assert.equal("ok", assert(chat:fork():send("Hi")).content)
+    client:close()
+  end)
+
+  it("a cancel between two tries ends both", function()
+    local chat, client = converse()
+    server:default { chunks = { table.concat {
+      'data: {"choices":[{"index":0,"delta":{"content":"no json"}}]}\n\n',
+      'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',
+    } } }
+    local reply, err = chat:send("Hi", {
+      schema = { a = "string" }, schema_retries = 3,
+      on_delta = function() chat:cancel() end,
+    })
+    assert.is_nil(reply)
+    assert.equal("cancelled", err.kind)
+    assert.equal(1, #server:requests())
+    assert.equal(0, #chat)
+    client:close()
+  end)
+
+  it("a restriction to some tools holds for all steps", function()
+    local chat, client = converse()
+    server:reply { body = { choices = { { message = { role = "assistant", tool_calls = {
+      { id = "1", type = "function", ["function"] = { name = "f", arguments = "{}" } },
+    } }, finish_reason = "tool_calls" } } } }
+    chat:tool { name = "f", run = function() return "x" end }
+    assert(chat:run("Hi", { tool_choice = { type = "allowed_tools", allowed_tools = {
+      mode = "required", tools = { { type = "function", name = "f" } },
+    } } }))
+    local second = server:requests()[2].json.tool_choice
+    assert.equal("allowed_tools", second.type)
+    assert.equal("auto", second.allowed_tools.mode)
+    assert.equal("f", second.allowed_tools.tools[1].name)
+    client:close()
+  end)
 end)

@@ -113,13 +113,22 @@ static int append_text(lua_State *L) {
 
 /* The same for a message given as JSON text or pieces of it. */
 static int append_json(lua_State *L) {
-  lconversation *conversation = open_idle(L);
+  lconversation *conversation;
   oc_message *message;
-  int failed = lmessage_make(L, 2, &message);
+  int failed;
 
+  open_idle(L);
+  luaL_checkstack(L, 12, NULL);
+  failed = lmessage_make(L, 2, &message);
   if(failed)
     return failed;
-  luaL_checkstack(L, 6, NULL);
+  /* a finalizer may have closed it, or sent it, meanwhile */
+  conversation = lconversation_test(L, 1);
+  if(!conversation || conversation->is_busy) {
+    oc_message_unref(message);
+    open_idle(L);
+    return 0;
+  }
   failed = append_made(L, &conversation->history, message);
   if(failed)
     return failed;

@@ -6,8 +6,17 @@ local schema = require "opperchat.schema"
 local answer = {}
 
 -- Models without structured output wrap their JSON in a Markdown block.
+-- Looked for from both ends: a pattern over the whole would take for ever on an
+-- answer that has run off into blanks.
 local function strip_fence(text)
-  return text:match("^%s*```%w*%s*(.-)%s*```%s*$")
+  local first = text:match("^%s*```%w*()")
+  local last = #text
+  while first and last > first and text:find("^%s", last) do
+    last = last - 1
+  end
+  if first and last - 2 >= first and text:sub(last - 2, last) == "```" then
+    return text:sub(first, last - 3)
+  end
 end
 
 local function decode(text)

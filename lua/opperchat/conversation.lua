@@ -233,12 +233,21 @@ end
 ---@return opperchat.Conversation self
 function methods:tool(tool)
   local state = open(self)
-  local added, problem = tools.add(state.registry, options.copy(tool))
+  -- all of it on copies: a tool that cannot be written changes nothing
+  local registry = tools.copy(state.registry)
+  local added, problem = tools.add(registry, options.copy(tool))
   if not added then
     misuse("tool: " .. problem)
   end
-  state.options.tools = tools.wire(state.registry)
-  encode_options(state)
+  local changed = {}
+  for name, value in pairs(state.options) do
+    changed[name] = value
+  end
+  changed.tools = tools.wire(registry)
+  local new = { options = changed }
+  encode_options(new)
+  state.registry, state.options = registry, changed
+  state.fields, state.stream_fields = new.fields, nil
   return self
 end
 

@@ -58,6 +58,10 @@ function methods:json(given)
   chat:close()
   if not reply then
     return nil, err
+  elseif reply.tool_calls then
+    err = errors.new("schema", "tool_calls", "the model calls tools instead of answering")
+    err.partial = reply
+    return nil, err
   end
   return reply.parsed, reply
 end

@@ -5,6 +5,7 @@
 ---run is one turn, and a turn is kept whole or not at all.
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
+local json = require "opperchat.json"
 local tools = require "opperchat.tools"
 
 local run = {}
@@ -16,8 +17,15 @@ local MAX_REPEATS = 3
 -- `required` and a named function hold for the first step: a model that has to
 -- call a tool each time never comes to an end.
 local function next_tool_choice(choice)
-  if choice == "required" or choice == "any" or type(choice) == "table" then
+  local kind = type(choice) == "table" and choice.type
+  if choice == "required" or choice == "any" or kind == "function" or kind == "custom" then
     return "auto"
+  elseif kind == "allowed_tools" and type(choice.allowed_tools) == "table" then
+    -- which tools there are goes on holding, that one has to be called does not
+    return {
+      type = kind,
+      allowed_tools = { mode = "auto", tools = choice.allowed_tools.tools },
+    }
   end
   return choice
 end
@@ -41,6 +49,9 @@ function run.open_calls(list)
     if not answered[call.id] then
       local fn = call["function"] or {}
       local text = fn.arguments or ""
+      if type(text) ~= "string" then
+        text = json.encode(text)
+      end
       calls[#calls + 1] = {
         id = call.id, name = fn.name or "", arguments_json = text,
         arguments = tools.decode_arguments(text),
@@ -72,12 +83,12 @@ local function answer_all(work, calls, text)
 end
 
 -- Appends what a tool said; text that is no UTF-8 would spoil the list.
-local function answer(work, outcome)
+local function answer(work, outcome, id)
   local ok, err = pcall(work.append, work, "tool", outcome.content,
-    { tool_call_id = outcome.call.id })
+    { tool_call_id = id })
   if not ok then
     outcome.error = "the result cannot be sent: " .. tostring(err):gsub("^.-append: ", "")
-    work:append("tool", tools.failure(outcome.error), { tool_call_id = outcome.call.id })
+    work:append("tool", tools.failure(outcome.error), { tool_call_id = id })
   end
 end
 
@@ -103,9 +114,14 @@ end
 -- Runs the calls of one reply and answers them all. What on_tool raises ends
 -- the run.
 local function take_calls(work, calls, plan, step)
+  -- code of the program gets to see the calls, and may change them
+  local ids = {}
+  for i, call in ipairs(calls) do
+    ids[i] = call.id
+  end
   local outcomes = tools.run(plan.registry, calls, plan.confirm, plan.is_cancelled)
-  for _, outcome in ipairs(outcomes) do
-    answer(work, outcome)
+  for i, outcome in ipairs(outcomes) do
+    answer(work, outcome, ids[i])
     if plan.on_tool then
       plan.on_tool {
         call = outcome.call, result = outcome.result, error = outcome.error, step = step,

@@ -308,14 +308,47 @@ local function with_scratch(self, fn, ...)
   return work, reply, err, is_open
 end
 
--- Tells the model what was wrong with its answer, and asks again. Only the
--- prompt and the last answer are kept.
+-- Appends a prompt to a fork. A file in it that cannot be read (any more) is an
+-- error, as it is when the prompt is sent.
+local function append_prompt(work, prompt)
+  local encoded = encode_prompt(prompt)
+  if type(encoded) == "string" then
+    encoded = { message.encode("user", encoded) }
+  end
+  for _, text in ipairs(encoded) do
+    local appended, code, problem, detail = core.append_json(work, text)
+    if not appended then
+      local err = media.error(code, problem)
+      if err then
+        return err
+      end
+      refuse(code, problem, detail)
+    end
+  end
+end
+
+-- Why a conversation that works for another one has to stop, nil: it need not.
+local function find_stop(work)
+  local state = core.state(work)
+  if core.state(state.origin).is_run_cancelled then
+    return errors.new("cancelled", "cancelled", "the request was cancelled")
+  elseif core.client_is_closed(state.options.client or client.default()) then
+    return errors.new("cancelled", "closed", "the client was closed")
+  end
+end
+
+-- Tells the model what was wrong with its answer, and asks again.
 local function retry_answer(work, prompt, plan, err, retries)
-  if prompt ~= nil then
-    work:append("user", prompt)
+  local problem = prompt ~= nil and append_prompt(work, prompt)
+  if problem then
+    return nil, problem
   end
   local reply
   for _ = 1, retries do
+    local stop = find_stop(work)
+    if stop then
+      return nil, stop
+    end
     work:append("assistant", err.partial.content or "")
     work:append("user", answer.correction(err))
     reply, err = send_once(work, nil, plan)
@@ -346,9 +379,14 @@ local function send_checked(self, prompt, plan)
   plan.given = copy(given)
   plan.given.on_done = nil
 
-  local before = #self
+  local state = core.state(self)
+  if not state.origin then
+    state.is_run_cancelled = false
+  end
   local reply, err = send_once(self, prompt, plan)
   if not reply and can_retry(self, err) then
+    -- not sooner: others may have appended while this waited
+    local before = #self
     local work, is_open
     work, reply, err, is_open = with_scratch(self, retry_answer, prompt, plan, err, retries)
     if reply and is_open then

@@ -265,10 +265,13 @@ end
 -- The first line of what a tool raised, once as it is and once without the
 -- place in the program: that is of no use to a model.
 local function describe(err)
-  if type(err) == "table" and not (getmetatable(err) or {}).__tostring then
+  local mark = type(err) == "table" and getmetatable(err)
+  local is_plain = type(err) == "table" and not (type(mark) == "table" and mark.__tostring)
+  local ok, text = pcall(tostring, err)
+  if is_plain or not ok or type(text) ~= "string" then
     return "the tool failed", "the tool failed"
   end
-  local line = tostring(err):match("^[^\n]*")
+  local line = text:match("^[^\n]*")
   local told = line:match("^[^:]*%.lua:%d+: (.+)$") or line:match("^%[string .-%]:%d+: (.+)$")
     or line:match("^%S+:%d+: (.+)$")
   return line, told or line
