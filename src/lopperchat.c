@@ -9,6 +9,7 @@
 #include "lclient.h"
 #include "lcompat.h"
 #include "lconversation.h"
+#include "lhistory.h"
 #include "ljson.h"
 #include "lrequest.h"
 #include "lutil.h"
@@ -65,6 +66,7 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   ljson_register(L);
   lclient_register(L);
   lconversation_register(L);
+  lhistory_register(L);
   lrequest_register(L);
   return 1;
 }

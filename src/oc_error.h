@@ -80,7 +80,8 @@
   X(E_EMPTY_FILE, STORE, "empty_file", "the file is empty")                  \
   X(E_UNKNOWN_TYPE, STORE, "unknown_type", "an unknown type of file")        \
   X(E_WRONG_TYPE, STORE, "wrong_type", "the wrong type of file")             \
-  X(E_CHANGED, STORE, "file_changed", "the file changed while it was read")  \
+  X(E_FILE_CHANGED, STORE, "file_changed",                                   \
+    "the file changed while it was read")                                    \
   /* wrong use: the binding raises these */                                  \
   X(E_ROLE, MISUSE, "unknown_role", "unknown role")                          \
   X(E_NO_ROLE, MISUSE, "no_role", "a message needs a role")                  \
@@ -92,7 +93,9 @@
     "each tool call needs an id of its own")                                 \
   X(E_ORPHAN, MISUSE, "orphan_result", "a tool result without its call")     \
   X(E_OPEN_CALL, MISUSE, "open_call", "a tool call without its result")      \
-  X(E_RANGE, MISUSE, "out_of_range", "index out of range")
+  X(E_RANGE, MISUSE, "out_of_range", "index out of range")                   \
+  X(E_CHANGED, MISUSE, "list_changed",                                       \
+    "the messages that were edited are not there any more")
 
 typedef enum oc_kind {
 #define X(symbol, name) OC_KIND_##symbol,

@@ -183,6 +183,7 @@ oc_code oc_history_append(oc_history *history, oc_message *message,
   vector_push(history->vector, message);
   history->count++;
   history->bytes += message->len;
+  history->tokens += message->tokens;
   return OC_OK;
 }
 
@@ -192,6 +193,7 @@ oc_code oc_history_splice(oc_history *history, size_t at, size_t remove,
   oc_vector *vector;
   oc_message *const *old = history->vector ? history->vector->items : NULL;
   size_t bytes = 0;
+  size_t tokens = 0;
   size_t i;
   size_t total;
 
@@ -213,6 +215,7 @@ oc_code oc_history_splice(oc_history *history, size_t at, size_t remove,
   for(i = 0; i < total; i++) {
     oc_message *message = vector->items[i];
     bytes += message->len;
+    tokens += message->tokens;
     if(i >= at && check_next(vector->items, i, message, flaw)) {
       vector_unref(vector);
       return flaw->code;
@@ -222,12 +225,140 @@ oc_code oc_history_splice(oc_history *history, size_t at, size_t remove,
   history->vector = vector;
   history->count = total;
   history->bytes = bytes;
+  history->tokens = tokens;
   return OC_OK;
 }
 
+size_t oc_history_common(const oc_history *a, const oc_history *b) {
+  size_t count = a->count < b->count ? a->count : b->count;
+  size_t i;
+  /* nobody has touched the beginning of a vector they still share */
+  if(!count || a->vector == b->vector)
+    return count;
+  for(i = 0; i < count; i++) {
+    if(a->vector->items[i] != b->vector->items[i])
+      break;
+  }
+  return i;
+}
+
+size_t oc_history_missing(const oc_history *base, const oc_history *edited,
+                          size_t *indexes) {
+  size_t found = 0;
+  size_t i;
+  for(i = 0; i < edited->count; i++)
+    edited->vector->items[i]->mark = 1;
+  for(i = 0; i < base->count; i++) {
+    if(!base->vector->items[i]->mark)
+      indexes[found++] = i;
+  }
+  for(i = 0; i < edited->count; i++)
+    edited->vector->items[i]->mark = 0;
+  return found;
+}
+
+void oc_history_diff(const oc_history *base, const oc_history *edited,
+                     oc_edit *edit) {
+  size_t first = oc_history_common(base, edited);
+  size_t a = base->count;
+  size_t b = edited->count;
+  while(a > first && b > first
+        && base->vector->items[a - 1] == edited->vector->items[b - 1]) {
+    a--;
+    b--;
+  }
+  edit->at = first;
+  edit->removed = a - first;
+  edit->added = b - first;
+}
+
+/* Whether the messages of `base` that an edit took stand at `at`. */
+static int stands_at(const oc_history *history, size_t at,
+                     const oc_history *base, const oc_edit *edit) {
+  return edit->removed <= history->count - at
+         && !memcmp(history->vector->items + at,
+                    base->vector->items + edit->at,
+                    edit->removed * sizeof history->vector->items[0]);
+}
+
+/* Where an edit of `base` is to be made in `history`; its count: nowhere. */
+static size_t find_place(const oc_history *history, const oc_history *base,
+                         const oc_edit *edit) {
+  size_t at;
+  if(!edit->removed) {
+    /* it only adds: what stood before the place has to stand there still */
+    return oc_history_common(history, base) >= edit->at ? edit->at
+                                                        : history->count + 1;
+  }
+  if(edit->at < history->count && stands_at(history, edit->at, base, edit))
+    return edit->at;
+  for(at = 0; at < history->count; at++) {
+    if(stands_at(history, at, base, edit))
+      return at;
+  }
+  return history->count + 1;
+}
+
+oc_code oc_history_patch(oc_history *history, const oc_history *base,
+                         const oc_history *edited, oc_flaw *flaw) {
+  oc_edit edit;
+  size_t at;
+
+  flaw->code = OC_OK;
+  oc_history_diff(base, edited, &edit);
+  if(!edit.removed && !edit.added)
+    return OC_OK;
+  if(oc_history_same(history, base)) {
+    /* the usual case: nothing has happened since */
+    oc_history copy;
+    oc_history_fork(edited, &copy);
+    oc_history_adopt(history, &copy);
+    return OC_OK;
+  }
+  at = find_place(history, base, &edit);
+  if(at > history->count)
+    return OC_E_CHANGED;
+  return oc_history_splice(history, at, edit.removed,
+                           edit.added ? edited->vector->items + edit.at
+                                      : NULL,
+                           edit.added, flaw);
+}
+
+oc_code oc_history_replace(oc_history *history, size_t index,
+                           oc_message *message) {
+  oc_flaw flaw;
+  oc_vector *vector = history->vector;
+  oc_message *old = vector->items[index];
+  if(vector->refs > 1)
+    return oc_history_splice(history, index, 1, &message, 1, &flaw);
+  history->bytes += message->len - old->len;
+  history->tokens += message->tokens - old->tokens;
+  vector->items[index] = oc_message_ref(message);
+  oc_message_unref(old);
+  return OC_OK;
+}
+
+void oc_history_recount(oc_history *history) {
+  size_t i;
+  history->tokens = 0;
+  for(i = 0; i < history->count; i++)
+    history->tokens += history->vector->items[i]->tokens;
+}
+
+void oc_history_set_tokens(oc_history *history, size_t index,
+                           unsigned tokens, unsigned counter) {
+  oc_message *message = history->vector->items[index];
+  history->tokens += (size_t)tokens - message->tokens;
+  message->tokens = tokens;
+  message->counter = counter;
+}
+
 void oc_history_cut(oc_history *history, size_t count) {
-  while(history->count > count)
-    history->bytes -= history->vector->items[--history->count]->len;
+  while(history->count > count) {
+    const oc_message *last = history->vector->items[--history->count];
+    history->bytes -= last->len;
+    history->tokens -= last->tokens;
+  }
   if(!history->count)
     oc_history_free(history);
   else if(history->vector->refs == 1)

@@ -27,6 +27,7 @@ typedef struct oc_history {
   /* public, read only */
   size_t count;         /* messages */
   size_t bytes;         /* their JSON text, without the commas between */
+  size_t tokens;        /* their estimated tokens */
   /* private */
   oc_vector *vector;    /* NULL while empty */
 } oc_history;
@@ -48,8 +49,48 @@ void oc_history_adopt(oc_history *history, oc_history *from);
 /* Whether both hold the same messages because one is a fork of the other. */
 int oc_history_same(const oc_history *a, const oc_history *b);
 
+/* How many messages at the beginning are the very same ones. */
+size_t oc_history_common(const oc_history *a, const oc_history *b);
+/*
+ * The indexes of those messages of `base` that are not in `edited`, in
+ * order, into `indexes`, which has room for all. Returns how many.
+ */
+size_t oc_history_missing(const oc_history *base, const oc_history *edited,
+                          size_t *indexes);
+
+/* What makes one list out of another: a splice. */
+typedef struct oc_edit {
+  size_t at;            /* in both */
+  size_t removed;       /* so many of the one ... */
+  size_t added;         /* ... became so many of the other */
+} oc_edit;
+
+/* The shortest splice that makes `edited` out of `base`. */
+void oc_history_diff(const oc_history *base, const oc_history *edited,
+                     oc_edit *edit);
+/*
+ * Does to `history` what was done to `base` to get `edited`, wherever in it
+ * the messages that were replaced stand now. OC_E_CHANGED: they do not stand
+ * there any more; OC_E_ORPHAN, OC_E_OPEN_CALL, OC_E_NOMEM. Changes nothing
+ * when it fails.
+ */
+oc_code oc_history_patch(oc_history *history, const oc_history *base,
+                         const oc_history *edited, oc_flaw *flaw);
+
+/* Puts another message in the place of one that it is a copy of. */
+oc_code oc_history_replace(oc_history *history, size_t index,
+                           oc_message *message);
+/* Adds the estimates up again, after some have been replaced. */
+void oc_history_recount(oc_history *history);
+
 /* Borrowed; `index` is below count. */
 const oc_message *oc_history_at(const oc_history *history, size_t index);
+/*
+ * Replaces the estimate of a message, in every list that it is in; those
+ * are to be counted again. `counter`: who says so.
+ */
+void oc_history_set_tokens(oc_history *history, size_t index,
+                           unsigned tokens, unsigned counter);
 
 /*
  * Appends a message; the history takes a reference of its own. Fails with

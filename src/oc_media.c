@@ -292,7 +292,7 @@ oc_code oc_media_probe(oc_media *media) {
 /* {==== writing ==== */
 
 static oc_code fail_changed(oc_media *media) {
-  return fail(media, OC_E_CHANGED, "the file changed while it was read");
+  return fail(media, OC_E_FILE_CHANGED, "the file changed while it was read");
 }
 
 static int is_same(const oc_media_stamp *a, const oc_media_stamp *b) {

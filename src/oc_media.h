@@ -67,7 +67,7 @@ typedef struct oc_media {
 oc_code oc_media_probe(oc_media *media);
 /*
  * Appends exactly the `size` bytes that were announced: a JSON string with
- * a data URL or, for audio, {"data":"...","format":"..."}. OC_E_CHANGED
+ * a data URL or, for audio, {"data":"...","format":"..."}. OC_E_FILE_CHANGED
  * when the file is not any more what it was (then part of the text has
  * been written), the errors of oc_media_probe(), those of oc_buf.
  */

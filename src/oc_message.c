@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "oc_alloc.h"
+#include "oc_measure.h"
 
 static const char *const roles[OC_ROLE_COUNT] = {
 #define X(symbol, name) name,
@@ -34,19 +35,63 @@ void oc_message_unref(oc_message *message) {
     oc_free(message);
 }
 
+/* Fills in all of a message whose text stands already. */
+static void set_up(oc_message *message, oc_role role, int has_calls,
+                   size_t len) {
+  oc_measure measure;
+  message->refs = 1;
+  message->role = (unsigned char)role;
+  message->has_calls = (unsigned char)has_calls;
+  message->flags = 0;
+  message->mark = 0;
+  message->counter = 0;
+  message->len = len;
+  oc_measure_message(&measure, message->json, len);
+  message->tokens = measure.tokens;
+  message->has_media = (unsigned char)measure.has_media;
+}
+
 /* Makes the message out of a finished text. */
 static oc_code make(oc_message **out, oc_role role, int has_calls,
                     const char *json, size_t len) {
   oc_message *message = oc_malloc(offsetof(oc_message, json) + len);
   if(!message)
     return OC_E_NOMEM;
-  message->refs = 1;
-  message->role = (unsigned char)role;
-  message->has_calls = (unsigned char)has_calls;
-  message->len = len;
   memcpy(message->json, json, len);
+  set_up(message, role, has_calls, len);
   *out = message;
   return OC_OK;
+}
+
+oc_code oc_message_flag(oc_message **out, const oc_message *message,
+                        unsigned flags) {
+  size_t size = offsetof(oc_message, json) + message->len;
+  oc_message *copy = oc_malloc(size);
+  if(!copy)
+    return OC_E_NOMEM;
+  memcpy(copy, message, size);
+  copy->refs = 1;
+  copy->mark = 0;
+  copy->flags = (unsigned char)(flags & OC_FLAG_ALL);
+  *out = copy;
+  return OC_OK;
+}
+
+unsigned oc_flag_parse(const char *name, size_t len) {
+  static const struct {
+    const char *name;
+    unsigned flag;
+  } flags[] = {
+#define X(symbol, bit, text) { text, OC_FLAG_##symbol },
+    OC_FLAG_MAP(X)
+#undef X
+  };
+  size_t i;
+  for(i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+    if(strlen(flags[i].name) == len && !memcmp(flags[i].name, name, len))
+      return flags[i].flag;
+  }
+  return 0;
 }
 
 oc_code oc_message_own(oc_message **out, const char *json, size_t len,
@@ -292,10 +337,7 @@ oc_code oc_message_end(oc_message **out, oc_buf *buf, size_t *where) {
     return code;
   }
   message = (oc_message *)(void *)buf->data;
-  message->refs = 1;
-  message->role = (unsigned char)shape.role;
-  message->has_calls = (unsigned char)shape.has_calls;
-  message->len = trimmed(json, len);
+  set_up(message, (oc_role)shape.role, shape.has_calls, trimmed(json, len));
   *out = message;
   oc_buf_init(buf, 0);
   return OC_OK;

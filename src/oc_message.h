@@ -32,11 +32,32 @@ typedef enum oc_role {
 /* Most tool calls one assistant message may hold. */
 #define OC_MAX_CALLS 1024
 
-/* public, read only */
+/*
+ * What a message is to policies. Never sent, but saved.
+ * X(symbol, bit, name in Lua and in files)
+ */
+#define OC_FLAG_MAP(X)                                                  \
+  X(PINNED, 1, "pinned")      /* stays, with its turn */                \
+  X(SUMMARY, 2, "summary")    /* stands for what a policy has taken */  \
+  X(FACTS, 4, "facts")        /* what a policy has learned */
+
+enum {
+#define X(symbol, bit, name) OC_FLAG_##symbol = bit,
+  OC_FLAG_MAP(X)
+#undef X
+  OC_FLAG_ALL = 7
+};
+
+/* public, read only but for `mark` and the estimate */
 typedef struct oc_message {
   unsigned refs;
+  unsigned tokens;            /* estimated, with what a message costs */
+  unsigned counter;           /* who has counted them, 0: the core */
   unsigned char role;         /* oc_role */
   unsigned char has_calls;    /* assistant: a non-empty tool_calls list */
+  unsigned char has_media;    /* parts that are no text */
+  unsigned char flags;        /* OC_FLAG_... */
+  unsigned char mark;         /* scratch of whoever walks over lists */
   size_t len;                 /* bytes of json */
   char json[];                /* not NUL-terminated */
 } oc_message;
@@ -75,6 +96,12 @@ oc_code oc_message_end(oc_message **out, oc_buf *buf, size_t *where);
 /* An assistant message whose text the core itself has just written. */
 oc_code oc_message_own(oc_message **out, const char *json, size_t len,
                        int has_calls);
+
+/* A copy with other flags. OC_E_NOMEM. */
+oc_code oc_message_flag(oc_message **out, const oc_message *message,
+                        unsigned flags);
+/* The flag of a name, 0: none. */
+unsigned oc_flag_parse(const char *name, size_t len);
 
 oc_message *oc_message_ref(oc_message *message);
 void oc_message_unref(oc_message *message);

@@ -280,20 +280,20 @@ TEST(notices_changes) {
   CHECK(!oc_media_probe(&media));
   CHECK(append(&media) == OC_OK);
   write_file("a", "%PDF-123456", 11);
-  CHECK(append(&media) == OC_E_CHANGED);
+  CHECK(append(&media) == OC_E_FILE_CHANGED);
   CHECK(!strcmp(media.problem, "the file changed while it was read"));
 
   CHECK(!oc_media_probe(&media));
   memset(times, 0, sizeof times);
   times[1].tv_sec = 1000;
   CHECK(!utimensat(AT_FDCWD, path, times, 0));
-  CHECK(append(&media) == OC_E_CHANGED);
+  CHECK(append(&media) == OC_E_FILE_CHANGED);
 
   /* the same size and time, but another beginning */
   CHECK(!oc_media_probe(&media));
   write_file("a", "GIF89a78901", 11);
   CHECK(!utimensat(AT_FDCWD, path, times, 0));
-  CHECK(append(&media) == OC_E_CHANGED);
+  CHECK(append(&media) == OC_E_FILE_CHANGED);
 
   CHECK(!oc_media_probe(&media));
   CHECK(!unlink(path));
