@@ -191,12 +191,13 @@ static size_t read_index(lua_State *L, int arg, size_t count) {
   return (size_t)index;
 }
 
-/* json(conversation, index) -> JSON text, role | nil */
+/* message_json(conversation, index) -> JSON text, role, flags | nil */
 static int message_json(lua_State *L) {
   lconversation *conversation = lconversation_open(L, 1);
   size_t index = read_index(L, 2, conversation->history.count);
   const oc_message *message;
   oc_role role;
+  unsigned flags;
   if(!index) {
     lua_pushnil(L);
     return 1;
@@ -211,6 +212,7 @@ static int message_json(lua_State *L) {
       return 0;
     message = oc_history_at(&conversation->history, index - 1);
     role = (oc_role)message->role;
+    flags = message->flags;
     if(oc_buf_append(copy, message->json, message->len))
       return luaL_error(L, "out of memory");
     lbuffer_push(L, copy);
@@ -218,10 +220,12 @@ static int message_json(lua_State *L) {
 #else
   message = oc_history_at(&conversation->history, index - 1);
   role = (oc_role)message->role;
+  flags = message->flags;
   lua_pushlstring(L, message->json, message->len);
 #endif
   lua_pushstring(L, oc_role_name(role));
-  return 2;
+  lcompat_push_integral(L, flags);
+  return 3;
 }
 
 static int conversation_len(lua_State *L) {

@@ -263,6 +263,33 @@ static int set_tokens(lua_State *L) {
   return 0;
 }
 
+/* uncounted(conversation, counter, from) -> index of the first message from
+   there on that somebody else has counted | nil */
+static int uncounted(lua_State *L) {
+  const oc_history *history = &lconversation_open(L, 1)->history;
+  unsigned counter = (unsigned)luaL_checknumber(L, 2);
+  lua_Number from = luaL_checknumber(L, 3);
+  size_t i;
+  for(i = from >= 1 ? (size_t)from - 1 : 0; i < history->count; i++) {
+    if(oc_history_at(history, i)->counter != counter) {
+      lcompat_push_integral(L, i + 1);
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/* measure(conversation, index): the core's own estimate again */
+static int measure(lua_State *L) {
+  oc_history *history = &lconversation_open(L, 1)->history;
+  size_t index = check_index(L, 2, history);
+  const oc_message *message = oc_history_at(history, index);
+  oc_measure own;
+  oc_measure_message(&own, message->json, message->len);
+  oc_history_set_tokens(history, index, own.tokens, 0);
+  return 0;
+}
+
 /* recount(conversation): adds the counts of its messages up again */
 static int recount(lua_State *L) {
   oc_history_recount(&lconversation_open(L, 1)->history);
@@ -286,6 +313,8 @@ void lhistory_register(lua_State *L) {
     { "set_flag", set_flag },
     { "take_messages", take_messages },
     { "set_tokens", set_tokens },
+    { "uncounted", uncounted },
+    { "measure", measure },
     { "recount", recount },
     { NULL, NULL }
   };
@@ -296,6 +325,12 @@ void lhistory_register(lua_State *L) {
   lua_setfield(L, -2, "TOKENS_MESSAGE");
   lcompat_push_integral(L, OC_TOKENS_IMAGE);
   lua_setfield(L, -2, "TOKENS_IMAGE");
+  lcompat_push_integral(L, OC_TOKENS_IMAGE_LOW);
+  lua_setfield(L, -2, "TOKENS_IMAGE_LOW");
+  lcompat_push_integral(L, OC_TOKENS_FILE);
+  lua_setfield(L, -2, "TOKENS_FILE");
+  lcompat_push_integral(L, OC_TOKENS_AUDIO);
+  lua_setfield(L, -2, "TOKENS_AUDIO");
   lcompat_push_integral(L, OC_TOKENS_CALL);
   lua_setfield(L, -2, "TOKENS_CALL");
 }

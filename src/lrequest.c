@@ -99,6 +99,8 @@ static void settle_turn(lua_State *L, lrequest *request) {
   is_good = is_done && passes_check(L);
   lua_pushboolean(L, !is_good);
   lua_setfield(L, -2, "failed");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "committed");
 
   lua_getfield(L, -1, "conversation");
   conversation = lconversation_test(L, -1);
@@ -107,7 +109,12 @@ static void settle_turn(lua_State *L, lrequest *request) {
     code = commit(request, conversation, 0);
   else if(!is_done && request->keep_partial
           && oc_exchange_reply(exchange)->content.buf.len)
-    commit(request, conversation, 1);
+    is_good = !commit(request, conversation, 1);
+  if(is_good && !code) {
+    /* the field is there: this asks for no memory */
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "committed");
+  }
   if(code) {
     /* nothing was committed: this may be tried again */
     oc_error error;
@@ -509,11 +516,12 @@ static lrequest *push_request(lua_State *L, int client) {
 
 /*
  * request(setup, client, conversation, options, prompt, stream, tag,
- * keep_partial) -> request
+ * keep_partial[, list]) -> request
  * | nil, code, message[, detail, index of the prompt's message]
  *
  * `options`: JSON fields of the body. `prompt`: sent behind the
- * conversation's messages and kept together with the answer.
+ * conversation's messages and kept together with the answer. `list`: sent
+ * in the place of those messages, and kept in their place.
  */
 static int request_new(lua_State *L) {
   oc_setup **setup = luaL_checkudata(L, 1, SETUP);
@@ -527,12 +535,12 @@ static int request_new(lua_State *L) {
   int failed;
 
   lclient_open(L, 2);
-  lua_settop(L, 8);
+  lua_settop(L, 9);
   luaL_checkstack(L, 10, NULL);
   request = push_request(L, 2);
   if(!request)
     return lutil_fail(L, OC_E_NOMEM);
-  lcompat_get_uservalue(L, 9);
+  lcompat_get_uservalue(L, 10);
   lua_pushvalue(L, 3);
   lua_setfield(L, -2, "conversation");
   lua_pop(L, 1);
@@ -540,6 +548,8 @@ static int request_new(lua_State *L) {
   /* not before: a finalizer may have closed it meanwhile */
   conversation = lconversation_open(L, 3);
   oc_history_fork(&conversation->history, &request->base);
+  if(!lua_isnil(L, 9))
+    conversation = lconversation_open(L, 9);
   oc_history_fork(&conversation->history, &request->history);
   failed = lconversation_append_prompt(L, 5, &request->history);
   if(!failed && oc_history_open_call(&request->history, &open)) {
@@ -555,7 +565,14 @@ static int request_new(lua_State *L) {
                                       (int64_t)lua_tonumber(L, 7));
   if(!request->exchange)
     return lutil_fail(L, OC_E_NOMEM);
-  lua_settop(L, 9);
+  lua_settop(L, 10);
+  return 1;
+}
+
+/* request_tokens(request) -> estimated tokens of the messages it sends */
+static int request_tokens(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  lcompat_push_integral(L, request->history.tokens);
   return 1;
 }
 
@@ -596,6 +613,46 @@ static int request_start(lua_State *L) {
   }
   oc_exchange_start(request->exchange);
   return 0;
+}
+
+/*
+ * request_again(request, setup, options, stream, tag, list) -> true
+ * | nil, code, message
+ *
+ * Sends one that has failed before anything of an answer arrived once more,
+ * with another list. It is started like a new one.
+ */
+static int request_again(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  oc_setup **setup = luaL_checkudata(L, 2, SETUP);
+  size_t len;
+  const char *options = luaL_checklstring(L, 3, &len);
+  lconversation *list = lconversation_open(L, 6);
+  lconversation *conversation;
+  oc_exchange *exchange;
+  oc_body body;
+  oc_code code;
+
+  lua_settop(L, 6);
+  lcompat_get_uservalue(L, 1);
+  lua_getfield(L, -1, "conversation");
+  conversation = lconversation_open(L, -1);
+  code = oc_body_init(&body, options, len, &list->history);
+  if(code)
+    return lutil_fail(L, code);
+  exchange = oc_exchange_new(*setup, &body, lua_toboolean(L, 4),
+                             (int64_t)lua_tonumber(L, 5));
+  if(!exchange)
+    return lutil_fail(L, OC_E_NOMEM);
+  oc_exchange_unref(request->exchange);
+  request->exchange = exchange;
+  oc_history_free(&request->base);
+  oc_history_free(&request->history);
+  oc_history_fork(&conversation->history, &request->base);
+  oc_history_fork(&list->history, &request->history);
+  request->is_settled = 0;
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /* request_cancel(request): ends it, unless it has ended. */
@@ -660,6 +717,8 @@ void lrequest_register(lua_State *L) {
     { "request", request_new },
     { "get", request_get },
     { "request_start", request_start },
+    { "request_tokens", request_tokens },
+    { "request_again", request_again },
     { "request_cancel", request_cancel },
     { "request_abort", request_abort },
     { "request_state", request_state },

@@ -1,10 +1,12 @@
 ---The conversation: a list of messages, the options sent with it, and what
 ---can be done with both.
+local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
-local json = require "opperchat.json"
+local limits = require "opperchat.limits"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
+local policy = require "opperchat.policy"
 local sending = require "opperchat.sending"
 local tools = require "opperchat.tools"
 
@@ -17,13 +19,6 @@ local methods = core.methods("conversation")
 
 local function open(self)
   return core.open(self, "conversation")
-end
-
-local function new_usage()
-  return {
-    requests = 0, prompt_tokens = 0, completion_tokens = 0, total_tokens = 0,
-    cached_tokens = 0, reasoning_tokens = 0, cost = 0,
-  }
 end
 
 local function copy(given)
@@ -40,7 +35,7 @@ local function encode_options(state)
   if not fields then
     misuse("conversation: " .. problem)
   end
-  state.fields, state.stream_fields = fields, nil
+  state.fields, state.stream_fields, state.fields_tokens = fields, nil, nil
 end
 
 -- The state of a new conversation, from checked options.
@@ -50,9 +45,13 @@ local function set_up(self, given, registry)
       core.kind(given.client) or type(given.client))
   end
   local state = core.state(self)
+  -- an object of its own, and not a table to be copied
+  state.policy = given.policy and policy.compile(given.policy, "conversation: option 'policy'")
+  given.policy = nil
   state.options = options.copy(given)
+  state.options.policy = state.policy or nil
   state.trace_id = given.trace_id or core.uuid()
-  state.usage = new_usage()
+  state.usage = limits.new_usage()
   local own, wanted = sending.resolve_forms(state.options, "conversation")
   state.registry = registry and tools.copy(registry) or own or tools.new()
   state.wanted = wanted or nil
@@ -120,6 +119,7 @@ function methods:append(role, content, fields)
   if not appended then
     misuse("append: " .. message.problem(code, text, detail))
   end
+  message.set_flags(self, #self, type(role) == "table" and role or fields)
   return self
 end
 
@@ -177,6 +177,9 @@ function methods:splice(i, j, messages)
     end
     misuse("messages[%d]: %s", at or 0, message.problem(code, text, detail))
   end
+  for offset, given in ipairs(messages or {}) do
+    message.set_flags(self, i + offset - 1, given)
+  end
   return self
 end
 
@@ -223,8 +226,34 @@ function methods:fork(given)
     -- either takes the place of both
     merged.schema, merged.response_format = given.schema, given.response_format
   end
+  merged.journal = nil
   -- the tools it has already are on the wire; what runs them comes along
-  return set_up(core.fork(self), merged, not (given and given.tools) and state.registry or nil)
+  local registry = not (given and given.tools) and state.registry or nil
+  local other = set_up(core.fork(self), merged, registry)
+  core.state(other).anchor = state.anchor
+  return other
+end
+
+---A fork that ends before a turn, to have it go another way: send the message
+---that began it once more, changed, or anything else.
+---@param turn integer 1 is the first; negative ones count from the end
+---@param given? opperchat.ConversationOptions what is to be different
+---@return opperchat.Conversation fork
+---@return table message the user message that begins the turn
+function methods:fork_at(turn, given)
+  open(self)
+  local _, _, first = core.turns(self)
+  if type(turn) ~= "number" or turn % 1 ~= 0 then
+    misuse("fork_at: number of a turn expected, got "
+      .. (type(turn) == "number" and tostring(turn) or type(turn)))
+  end
+  local at = first[turn < 0 and turn + #first + 1 or turn]
+  if turn == 0 or not at then
+    misuse("fork_at: there is no turn %.14g of %d", turn, #first)
+  end
+  local other = self:fork(given)
+  core.cut(other, at - 1)
+  return other, message.at(self, at)
 end
 
 ---Adds a tool that the model may call: see `run`. One of the same name is
@@ -247,7 +276,7 @@ function methods:tool(tool)
   local new = { options = changed }
   encode_options(new)
   state.registry, state.options = registry, changed
-  state.fields, state.stream_fields = new.fields, nil
+  state.fields, state.stream_fields, state.fields_tokens = new.fields, nil, nil
   return self
 end
 
@@ -267,7 +296,7 @@ function methods:messages(i, j)
   local last = math.min(position(j, -1, count, "messages: j"), count)
   local result = {}
   for at = first, last do
-    result[#result + 1] = json.decode((core.message_json(self, at)))
+    result[#result + 1] = message.at(self, at)
   end
   return result
 end
@@ -276,14 +305,14 @@ end
 ---@return table?
 function methods:last()
   open(self)
-  local text = core.message_json(self, -1)
-  return text and json.decode(text)
+  return message.at(self, -1)
 end
 
 ---What all requests of this conversation took together.
 ---@return opperchat.Usage usage with `requests`; cost in US dollars
 function methods:usage()
-  return copy(open(self).usage)
+  open(self)
+  return limits.used(self)
 end
 
 ---Drops the messages and cancels a request in flight. May be called again.
@@ -294,6 +323,7 @@ function methods:close()
   elseif is_open then
     core.conversation_close(self)
     sending.cancel(core.state(self))
+    compaction.stop(self)
   end
 end
 

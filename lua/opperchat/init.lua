@@ -14,6 +14,8 @@ local json = require "opperchat.json"
 require "opperchat.models"
 require "opperchat.oneshot"
 local media = require "opperchat.media"
+local policy = require "opperchat.policy"
+local tokens = require "opperchat.tokens"
 
 local opperchat = {
   ---The version of this module.
@@ -34,6 +36,11 @@ local opperchat = {
   file = media.file,
   ---Audio for a prompt.
   audio = media.audio,
+  ---What keeps a conversation short: keep, fit, shrink, summarize, remember,
+  ---pipeline.
+  policy = policy,
+  ---How texts are counted; `tokens.count` may be replaced.
+  tokens = tokens,
 }
 
 ---Makes a client: connections, credentials, timeouts and limits.

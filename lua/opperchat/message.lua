@@ -1,5 +1,6 @@
 ---One message: from what a program gives to the JSON text that is kept.
 local content = require "opperchat.content"
+local core = require "opperchat.core"
 local json = require "opperchat.json"
 local options = require "opperchat.options"
 
@@ -42,6 +43,10 @@ function message.encode(role, value, fields)
   for name, field in pairs(fields or {}) do
     if type(name) ~= "string" then
       return nil, "fields have names, got " .. tostring(name)
+    elseif name == "pinned" then
+      if type(field) ~= "boolean" then
+        return nil, "pinned: boolean expected, got " .. type(field)
+      end
     elseif name ~= "role" and name ~= "content" then
       others[name] = field
     end
@@ -79,6 +84,46 @@ function message.encode_table(given)
     return nil, "a message needs a role"
   end
   return message.encode(given.role, given.content, given)
+end
+
+---What a message says of itself to policies. It is not part of its text.
+---@param list opperchat.Conversation
+---@param index integer
+---@param given? table the message, or its other fields
+function message.set_flags(list, index, given)
+  if given and given.pinned then
+    core.set_flag(list, index, "pinned", true)
+  end
+end
+
+-- Names and bits of what policies have marked themselves.
+local MARKS = { summary = 2, facts = 4 }
+
+---The same of a message that stands for another one.
+---@param list opperchat.Conversation
+---@param index integer
+---@param from opperchat.Conversation
+---@param source? integer index in `from`; nil: it stands for none
+function message.copy_marks(list, index, from, source)
+  local flags = source and select(3, core.message_info(from, source)) or 0
+  for name, bit in pairs(MARKS) do
+    if flags % (2 * bit) >= bit then
+      core.set_flag(list, index, name, true)
+    end
+  end
+end
+
+---Decodes a message of a list.
+---@param list opperchat.Conversation
+---@param index integer negative ones count from the end
+---@return table?
+function message.at(list, index)
+  local text, _, flags = core.message_json(list, index)
+  local decoded = text and json.decode(text)
+  if decoded and flags % 2 == 1 then
+    decoded.pinned = true
+  end
+  return decoded
 end
 
 ---The text of an id that the core took out of a message as it stands there,

@@ -202,6 +202,29 @@ local function fetch(self, given)
   return job.list, job.err
 end
 
+---What is known of a model without asking anybody.
+---@param self opperchat.Client
+---@param id string
+---@return opperchat.Model? model not a copy
+function models.peek(self, id)
+  local cached = core.state(self).models
+  for _, model in ipairs(cached and cached.list or {}) do
+    if model.id == id then
+      return model
+    end
+  end
+end
+
+---Asks for the list, once, without waiting for it.
+---@param self opperchat.Client
+function models.prefetch(self)
+  local state = client.check(self)
+  if not state.models and not state.has_asked_models then
+    state.has_asked_models = true
+    start(self, state)
+  end
+end
+
 -- ---------------------------------------------------------------------------
 -- Methods
 -- ---------------------------------------------------------------------------

@@ -350,6 +350,16 @@ local kinds = {
     -- beyond it numbers cannot be told apart, and C has no room for them
     return is_integer(value) and value >= 1 and value <= 2 ^ 53
   end,
+  ["number from 0 to 1"] = function(value)
+    return is_finite(value) and value > 0 and value <= 1
+  end,
+  ["number >= 0"] = function(value) return is_finite(value) and value >= 0 end,
+  ["policy, function or list of them"] = function(value)
+    return type(value) == "function" or type(value) == "table" or value == false
+  end,
+  ["\"assistant\", \"system\", \"developer\" or \"user\""] = function(value)
+    return value == "assistant" or value == "system" or value == "developer" or value == "user"
+  end,
   ["string or table"] = function(value)
     return type(value) == "string" or type(value) == "table"
   end,
@@ -422,6 +432,18 @@ local RECEIVING = {
   schema_retries = "integer >= 0",
 }
 
+-- How a conversation is kept short, cheap and on disk.
+local KEEPING = {
+  policy = "policy, function or list of them",
+  context_window = "integer >= 1",
+  on_drop = "function",
+  on_compact = "function",
+  max_cost = "number >= 0",
+  max_tokens_total = "integer >= 0",
+  journal = "string without control characters",
+  sync = "boolean",
+}
+
 -- A send takes these away with null.
 local CAN_BE_REMOVED = { schema = true }
 for name in next, BODY do
@@ -475,7 +497,7 @@ options.client = {
 options.conversation = {
   place = "opperchat.conversation{...}",
   body = true,
-  known = join(HEADERS, BODY, RECEIVING, {
+  known = join(HEADERS, BODY, RECEIVING, KEEPING, {
     client = "client",
     system = "string or table",
     messages = "list of tables",

@@ -18,15 +18,6 @@ local function complete(reply, self)
   return reply
 end
 
--- Adds to the totals of the conversation, which may have been closed.
-local function add_usage(conversation, usage)
-  local totals = core.state(conversation).usage
-  totals.requests = totals.requests + 1
-  for name, number in pairs(usage or {}) do
-    totals[name] = (totals[name] or 0) + number
-  end
-end
-
 -- Calls all of a list; what the first failing one raises is raised at the end.
 local function call_all(list, ...)
   local first
@@ -53,48 +44,78 @@ local function keep_books(state)
   driver.settled(state.client)
 end
 
+---What has to be done at the end of a conversation's request, before anybody is
+---told: set by `opperchat.turn`.
+---@class opperchat.TurnHooks
+---@field again fun(self: opperchat.Request, state: table): boolean whether it was sent once more
+---@field settle fun(state: table): function[] what is to be called then
+request.turn = nil
+
+-- The error and what had arrived, as programs see them.
+local function complete_error(err, self)
+  if not errors.is(err) then
+    errors.wrap(err)
+    if err.partial then
+      complete(err.partial, self)
+    end
+  end
+end
+
 -- The core calls this when the turn has been committed or given up; and again
 -- when it did not come to its end for want of memory.
 local function finish(self)
   local state = core.state(self)
-  keep_books(state)
-  local result = state.result
   if state.failed then
-    errors.wrap(result)
-    if result.partial then
-      complete(result.partial, self)
+    complete_error(state.result, self)
+    if state.turn and not state.is_finished and request.turn.again(self, state) then
+      return
     end
   elseif state.conversation then
-    complete(result, self)
+    complete(state.result, self)
   end
-  local told = state.failed and result.partial or result
-  if state.conversation and told and (told.usage or not state.failed) then
-    add_usage(state.conversation, told.usage)
-  end
-
-  local list, on_done = state.waiting or {}, state.on_done
+  keep_books(state)
+  local list = state.turn and request.turn.settle(state) or {}
+  local result, on_done = state.result, state.on_done
   if on_done then
-    table.insert(list, 1, function()
+    list[#list + 1] = function()
       if state.failed then
         on_done(nil, result)
       else
         on_done(result)
       end
-    end)
+    end
+  end
+  for _, resume in ipairs(state.waiting or {}) do
+    list[#list + 1] = resume
+  end
+  if state.turn then
+    list[#list + 1] = state.turn.behind
   end
   state.on_end, state.waiting, state.on_done = nil, nil, nil
   state.on_delta, state.on_event = nil, nil
   call_all(list)
 end
 
+---Sends a request once more that the core has made again.
+---@param self opperchat.Request
+---@param id integer its new number in the client
+function request.restart(self, id)
+  local state = core.state(self)
+  core.state(state.client).requests[id] = self
+  core.request_start(self)
+  driver.notify(state.client)
+end
+
 ---Sends a request that the core has made.
 ---@param self opperchat.Request
 ---@param id integer its number in the client
 ---@param given? table options with `on_delta`, `on_event` and `on_done`
-function request.start(self, id, given)
+---@param turn? table what is known of the turn, for the hooks
+function request.start(self, id, given, turn)
   local state = core.state(self)
   -- raises when the conversation is not what it was when the request was made
   core.request_start(self)
+  state.turn = turn
   state.on_end = finish
   if given then
     state.on_delta, state.on_event, state.on_done = given.on_delta, given.on_event, given.on_done

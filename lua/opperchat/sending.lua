@@ -2,6 +2,7 @@
 ---answer. Adds send, start, stream, run, cancel and preview to a conversation.
 local answer = require "opperchat.answer"
 local client = require "opperchat.client"
+local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
@@ -12,7 +13,9 @@ local options = require "opperchat.options"
 local request = require "opperchat.request"
 local run = require "opperchat.run"
 local schema = require "opperchat.schema"
+local tokens = require "opperchat.tokens"
 local tools = require "opperchat.tools"
+require "opperchat.turn"
 
 local misuse = errors.misuse
 
@@ -151,20 +154,61 @@ local function refuse(code, text, detail)
   misuse("send: " .. message.problem(code, text, detail):gsub("^content", "prompt"))
 end
 
----The exact body that `send` would post.
+-- Appends a prompt to a fork. A file in it that cannot be read (any more) is an
+-- error, as it is when the prompt is sent.
+local function append_prompt(work, prompt)
+  local encoded = encode_prompt(prompt)
+  if type(encoded) == "string" then
+    encoded = { message.encode("user", encoded) }
+  end
+  for _, text in ipairs(encoded) do
+    local appended, code, problem, detail = core.append_json(work, text)
+    if not appended then
+      local err = media.error(code, problem)
+      if err then
+        return err
+      end
+      refuse(code, problem, detail)
+    end
+  end
+end
+
+-- The body of a request, and what it would come to.
+local function look_ahead(self, prompt, given, what)
+  local state = open(self)
+  local plan = plan_of(state, given, what)
+  local fields = encode_fields(state, plan.given, plan.is_stream)
+  local list = core.fork(self)
+  local err = append_prompt(list, prompt)
+  if err then
+    misuse(what .. ": " .. err.message)
+  end
+  local forecast = compaction.forecast(self, list, plan.given)
+  local text, code, problem, detail = core.body(list, fields, {})
+  if not text then
+    refuse(code, problem, detail)
+  end
+  return text, forecast
+end
+
+---The exact body that `send` would post, after what the policy would do to the
+---list. A policy that would ask a model does not.
 ---@param prompt? any
 ---@param given? table
 ---@return string json
 function methods:preview(prompt, given)
-  local state = open(self)
-  local plan = plan_of(state, given, "preview")
-  local fields = encode_fields(state, plan.given, plan.is_stream)
-  local prompts = encode_prompt(prompt)
-  local text, code, problem, detail = core.body(self, fields, prompts)
-  if not text then
-    refuse(code, problem, detail)
-  end
-  return text
+  return (look_ahead(self, prompt, given, "preview"))
+end
+
+---What `send` would come to: how large the request is, what it costs, what each
+---policy would do. Nothing is sent and nothing changes.
+---@param prompt? any
+---@param given? table
+---@return opperchat.Forecast
+function methods:forecast(prompt, given)
+  local text, forecast = look_ahead(self, prompt, given, "forecast")
+  forecast.body = text
+  return forecast
 end
 
 -- All headers of a request but those the core adds.
@@ -211,21 +255,84 @@ local function setup_of(state, own_client, client_state)
   return setup
 end
 
+local function check_idle(self)
+  if core.is_busy(self) then
+    misuse("conversation is busy: a request is in flight "
+      .. "(wait for it, cancel it, or send on a fork)")
+  end
+end
+
+-- The list as it will be sent, when that is not just the conversation's with the
+-- prompt behind it.
+local function prepare(self, prompt, plan)
+  local state = core.state(self)
+  local own = state.options
+  if not (plan.list or state.policy or state.ready or own.max_cost or own.max_tokens_total
+      or tokens.is_custom()) then
+    return nil
+  end
+  local list = core.fork(plan.list or self)
+  local before = #list
+  local err = append_prompt(list, prompt)
+  if err then
+    return nil, err
+  end
+  local prompts = #list - before
+  local prepared
+  if plan.can_ask and state.policy then
+    -- it may wait for a model, and others run meanwhile; not within a task, so
+    -- nothing yields across the pcall
+    local worked
+    core.set_busy(self, true)
+    worked, prepared, err = pcall(compaction.prepare, self, list, prompts, plan.given, true)
+    local _, is_open = core.kind(self)
+    if is_open then
+      core.set_busy(self, false)
+    end
+    if not worked then
+      error(prepared, 0)
+    elseif not is_open then
+      return nil, errors.new("cancelled", "closed", "the conversation was closed")
+    end
+  else
+    prepared, err = compaction.prepare(self, list, prompts, plan.given, false)
+  end
+  err = err or compaction.check_limits(state, list, plan.given)
+  return prepared, err
+end
+
+-- What the end of the turn has to know.
+local function turn_of(self, plan, setup, fields, prepared)
+  local state = core.state(self)
+  local model = plan.given and plan.given.model or state.options.model
+  return {
+    setup = setup, fields = fields, is_stream = plan.is_stream, given = plan.given,
+    prepared = prepared, in_background = not plan.can_ask,
+    before = state.journal and core.fork(self) or nil,
+    sent = {
+      fields = compaction.fields_tokens(state, plan.given),
+      model = type(model) == "string" and model or nil,
+    },
+  }
+end
+
 -- Makes a request and sends it.
 local function start(self, prompt, plan)
   local state, given = open(self), plan.given
   local own_client = state.options.client or client.default()
   local client_state = client.check(own_client)
-  if core.is_busy(self) then
-    misuse("conversation is busy: a request is in flight "
-      .. "(wait for it, cancel it, or send on a fork)")
-  end
+  check_idle(self)
   local fields = encode_fields(state, given, plan.is_stream)
   if prompt == nil and #self == 0 then
     misuse("send: nothing to send: give a prompt or append a message")
   end
   local setup, err = setup_of(state, own_client, client_state)
   if not setup then
+    return nil, err
+  end
+  local prepared
+  prepared, err = prepare(self, prompt, plan)
+  if err then
     return nil, err
   end
 
@@ -235,7 +342,8 @@ local function start(self, prompt, plan)
     keep_partial = state.options.keep_partial
   end
   local sent, code, problem, detail = core.request(setup, own_client, self, fields,
-    encode_prompt(prompt), plan.is_stream, id, keep_partial)
+    prepared and {} or encode_prompt(prompt), plan.is_stream, id, keep_partial,
+    prepared and prepared.list)
   if not sent then
     err = media.error(code, problem)
     if err then
@@ -256,7 +364,9 @@ local function start(self, prompt, plan)
     end
   end
   client.check(own_client)
-  request.start(sent, id, given)
+  local turn = turn_of(self, plan, setup, fields, prepared)
+  turn.sent.messages = core.request_tokens(sent)
+  request.start(sent, id, given, turn)
   return sent
 end
 
@@ -277,9 +387,36 @@ local function make_scratch(self)
   for name, value in pairs(core.state(self)) do
     state[name] = value
   end
-  state.in_flight, state.work = nil, nil
-  state.origin = state.origin or self
+  state.in_flight, state.work, state.journal = nil, nil, nil
+  state.background, state.foreground = nil, nil
+  state.origin, state.deferred = state.origin or self, {}
   return work
+end
+
+-- Makes the list of a fork that has worked for a conversation the
+-- conversation's own.
+local function take_over(self, work)
+  local state, done = core.state(self), core.state(work)
+  local before = state.journal and core.fork(self)
+  core.adopt(self, work)
+  local saved, err = true, nil
+  if before then
+    saved, err = compaction.keep(self, before)
+  end
+  if not saved then
+    core.adopt(self, before)
+    return err
+  end
+  state.anchor, state.ready = done.anchor, done.ready
+  if state.origin then
+    for _, prepared in ipairs(done.deferred) do
+      table.insert(state.deferred, prepared)
+    end
+    return nil
+  end
+  for _, prepared in ipairs(done.deferred) do
+    compaction.tell(self, prepared)
+  end
 end
 
 -- Calls `fn(work, ...)` with a fork, while the conversation itself is held.
@@ -308,25 +445,6 @@ local function with_scratch(self, fn, ...)
   return work, reply, err, is_open
 end
 
--- Appends a prompt to a fork. A file in it that cannot be read (any more) is an
--- error, as it is when the prompt is sent.
-local function append_prompt(work, prompt)
-  local encoded = encode_prompt(prompt)
-  if type(encoded) == "string" then
-    encoded = { message.encode("user", encoded) }
-  end
-  for _, text in ipairs(encoded) do
-    local appended, code, problem, detail = core.append_json(work, text)
-    if not appended then
-      local err = media.error(code, problem)
-      if err then
-        return err
-      end
-      refuse(code, problem, detail)
-    end
-  end
-end
-
 -- Why a conversation that works for another one has to stop, nil: it need not.
 local function find_stop(work)
   local state = core.state(work)
@@ -339,10 +457,23 @@ end
 
 -- Tells the model what was wrong with its answer, and asks again.
 local function retry_answer(work, prompt, plan, err, retries)
+  if plan.list then
+    core.assign(work, plan.list)
+  end
   local problem = prompt ~= nil and append_prompt(work, prompt)
   if problem then
     return nil, problem
   end
+  -- the policy sees the turn as it will be, without the tries
+  local state = core.state(work)
+  local prepared, refused = compaction.prepare(work, core.fork(work), prompt ~= nil and 1 or 0,
+    plan.given, false)
+  if not prepared then
+    return nil, refused
+  end
+  core.assign(work, prepared.list)
+  state.deferred = { prepared }
+  state.policy, state.ready, state.kept = nil, nil, #work
   local reply
   for _ = 1, retries do
     local stop = find_stop(work)
@@ -385,15 +516,16 @@ local function send_checked(self, prompt, plan)
   end
   local reply, err = send_once(self, prompt, plan)
   if not reply and can_retry(self, err) then
-    -- not sooner: others may have appended while this waited
-    local before = #self
     local work, is_open
     work, reply, err, is_open = with_scratch(self, retry_answer, prompt, plan, err, retries)
     if reply and is_open then
       local last = core.message_json(work, -1)
-      core.cut(work, before + (prompt ~= nil and 1 or 0))
+      core.cut(work, core.state(work).kept)
       core.append_json(work, last)
-      core.adopt(self, work)
+      local problem = take_over(self, work)
+      if problem then
+        reply, err, problem.partial = nil, problem, reply
+      end
     end
     core.conversation_close(work)
   end
@@ -411,7 +543,9 @@ end
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err
 function methods:send(prompt, given)
-  return send_checked(self, prompt, plan_of(open(self), given, "send"))
+  local plan = plan_of(open(self), given, "send")
+  plan.can_ask = not driver.current()
+  return send_checked(self, prompt, plan)
 end
 
 -- The options of a run that one of its requests gets.
@@ -422,38 +556,34 @@ local function options_of_step(given, choice)
   return step
 end
 
----Sends like `send`, runs the tools that the model calls, sends their results,
----and so on until the model has answered.
----
----Options beside those of `send`: `max_steps` (10 requests at most),
----`on_tool(event)` for each call with its `call`, `result`, `error` and `step`,
----`confirm(call)` which returns whether a call may happen, and why not.
----@param prompt? any
----@param given? opperchat.RunOptions
----@return opperchat.Reply? reply with `steps`, the number of requests
----@return opperchat.Error? err
-function methods:run(prompt, given)
-  local state = open(self)
-  local plan = plan_of(state, given, "run", options.run)
-  if core.is_busy(self) then
-    misuse("conversation is busy: a request is in flight "
-      .. "(wait for it, cancel it, or run on a fork)")
+-- The loop, on the list that is wanted.
+local function run_loop(work, prompt, plan)
+  if plan.list then
+    core.assign(work, plan.list)
   end
-  if prompt == nil then
+  return run.loop(work, prompt, plan)
+end
+
+-- One run, of the conversation's list or the one of the plan.
+local function run_turn(self, prompt, plan)
+  local state, given = open(self), plan.given or {}
+  check_idle(self)
+  if prompt == nil and not plan.list then
     local left = tools.find_left_to_caller(plan.registry, run.open_calls(self))
     if left then
       refuse("open_call", nil, left.id)
     end
   end
-  given = plan.given or {}
   local choice = given.tool_choice
   if choice == nil then
     choice = state.options.tool_choice
   end
   state.is_run_cancelled = false
+  plan.can_ask = not driver.current()
   local own_client = state.options.client or client.default()
   client.check(own_client)
-  local work, reply, err, is_open = with_scratch(self, run.loop, prompt, {
+  local work, reply, err, is_open = with_scratch(self, run_loop, prompt, {
+    list = plan.list,
     registry = plan.registry,
     tool_choice = choice,
     max_steps = given.max_steps,
@@ -468,6 +598,7 @@ function methods:run(prompt, given)
         return nil, errors.new("cancelled", "closed", "the client was closed")
       end
       local step = copy(plan)
+      step.list = nil
       step.given = options_of_step(given, step_choice)
       return send_checked(fork, step_prompt, step)
     end,
@@ -477,13 +608,62 @@ function methods:run(prompt, given)
     keeps_partial = state.options.keep_partial
   end
   if is_open and (reply or err.kind == "tool" or keeps_partial) then
-    core.adopt(self, work)
+    local problem = take_over(self, work)
+    if problem then
+      problem.partial = reply or err.partial
+      reply, err = nil, problem
+    end
+  elseif is_open then
+    -- what a model has written for the policy was paid for
+    state.ready = core.state(work).ready
   end
   core.conversation_close(work)
+  if is_open and reply and not plan.can_ask then
+    compaction.begin(self)
+  end
   if given.on_done then
     given.on_done(reply, err)
   end
   return reply, err
+end
+
+---Sends like `send`, runs the tools that the model calls, sends their results,
+---and so on until the model has answered.
+---
+---Options beside those of `send`: `max_steps` (10 requests at most),
+---`on_tool(event)` for each call with its `call`, `result`, `error` and `step`,
+---`confirm(call)` which returns whether a call may happen, and why not.
+---@param prompt? any
+---@param given? opperchat.RunOptions
+---@return opperchat.Reply? reply with `steps`, the number of requests
+---@return opperchat.Error? err
+function methods:run(prompt, given)
+  return run_turn(self, prompt, plan_of(open(self), given, "run", options.run))
+end
+
+---Takes the last turn back and asks again: its user message is sent once more,
+---with what the options say. Tools are run when they were in that turn. When it
+---fails, the turn stays as it was.
+---@param given? opperchat.RunOptions
+---@return opperchat.Reply? reply
+---@return opperchat.Error? err
+function methods:retry(given)
+  local state = open(self)
+  check_idle(self)
+  local first, found = core.turn(self, 1)
+  if found == 0 then
+    misuse("retry: there is no turn to be repeated")
+  end
+  local list = core.fork(self)
+  core.cut(list, first)
+  local has_calls = core.kinds(self):find("[cC]", first) ~= nil
+  local runs = has_calls and next(state.registry.by_name) ~= nil
+  local plan = plan_of(state, given, "retry", runs and options.run or options.send)
+  plan.list, plan.can_ask = list, not driver.current()
+  if runs then
+    return run_turn(self, nil, plan)
+  end
+  return send_checked(self, nil, plan)
 end
 
 ---Ends a request, or the run or second try that is at work on a fork.
@@ -491,6 +671,9 @@ function sending.cancel(state)
   state.is_run_cancelled = true
   while state.work do
     state = core.state(state.work)
+  end
+  if state.foreground and state.foreground.asking then
+    sending.cancel(core.state(state.foreground.asking))
   end
   local in_flight = state.in_flight
   if in_flight and core.kind(in_flight) then

@@ -1,0 +1,88 @@
+---Policies: what leaves the list before a request, so that a conversation can go
+---on for ever.
+local core = require "opperchat.core"
+local pipeline = require "opperchat.policy.pipeline"
+
+---@class opperchat.Policies
+local policy = {
+  keep = require "opperchat.policy.keep",
+  fit = require "opperchat.policy.fit",
+  shrink = require "opperchat.policy.shrink",
+  summarize = require "opperchat.policy.summarize",
+  remember = require "opperchat.policy.remember",
+  pipeline = pipeline.new,
+}
+
+---What one policy did to a list.
+---@class opperchat.PolicyStep
+---@field policy string its name
+---@field base opperchat.Conversation the list before
+---@field edited opperchat.Conversation and after
+---@field tokens_before integer
+---@field tokens_after integer
+---@field usage? opperchat.Usage of the requests it made
+
+-- Whether two lists hold the same messages.
+local function is_same(a, b)
+  return #a == #b and core.common(a, b) == #a
+end
+
+-- Lets one policy edit the draft.
+local function run_step(of, draft, outcome)
+  local base = core.fork(draft.list)
+  local tokens_before = draft:tokens()
+  draft.usage, draft.would_ask = nil, nil
+  local done, err = of:apply(draft)
+  if not done and err then
+    core.assign(draft.list, base)
+    outcome.errors[#outcome.errors + 1] = { policy = of.name, err = err, usage = draft.usage }
+  elseif draft.would_ask then
+    outcome.would_ask[#outcome.would_ask + 1] = of.name
+  elseif not is_same(base, draft.list) then
+    outcome.steps[#outcome.steps + 1] = {
+      policy = of.name, base = base, edited = core.fork(draft.list),
+      tokens_before = tokens_before, tokens_after = (draft:tokens()), usage = draft.usage,
+    }
+  end
+end
+
+local function run_all(of, draft, outcome)
+  if not of.steps then
+    return run_step(of, draft, outcome)
+  end
+  for _, step in ipairs(of.steps) do
+    run_all(step, draft, outcome)
+  end
+end
+
+---What came of applying a policy.
+---@class opperchat.PolicyOutcome
+---@field steps opperchat.PolicyStep[] what changed the list
+---@field errors {policy: string, err: opperchat.Error}[] what could not be done
+---@field would_ask string[] policies that would ask a model and may not
+
+---Applies a policy to a draft.
+---@param of opperchat.Policy
+---@param draft opperchat.Draft
+---@return opperchat.PolicyOutcome
+function policy.run(of, draft)
+  local outcome = { steps = {}, errors = {}, would_ask = {} }
+  run_all(of, draft, outcome)
+  return outcome
+end
+
+---Whether a policy asks a model.
+---@param of opperchat.Policy
+---@return boolean
+function policy.asks(of)
+  for _, step in ipairs(of.steps or {}) do
+    if policy.asks(step) then
+      return true
+    end
+  end
+  return of.asks == true
+end
+
+policy.compile = pipeline.compile
+
+return policy

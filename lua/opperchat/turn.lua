@@ -1,0 +1,121 @@
+---The end of a turn: what the conversation learns from it, has kept on disk and
+---tells its program.
+local client = require "opperchat.client"
+local compaction = require "opperchat.compaction"
+local core = require "opperchat.core"
+local limits = require "opperchat.limits"
+local request = require "opperchat.request"
+local tokens = require "opperchat.tokens"
+
+local turn = {}
+
+---What is known of a turn while its request is in flight.
+---@class opperchat.Turn
+---@field setup userdata
+---@field fields string options of the request as JSON text
+---@field is_stream boolean
+---@field given? table options of the request
+---@field prepared? opperchat.Prepared what a policy has made of the list
+---@field sent {messages: integer, fields: integer, model?: string} estimates
+---@field in_background boolean whether policies ask models between turns only
+---@field before? opperchat.Conversation the list before, where a failure to write it down
+---takes the turn back
+---@field has_retried? boolean
+---@field calls? function[]
+
+-- Sends a request again that was too long for the model, once, with a shorter
+-- list.
+local function again(self, state)
+  local of, chat = state.turn, state.conversation
+  local _, is_open = core.kind(chat)
+  if of.has_retried or not is_open or state.result.partial then
+    return false
+  end
+  of.has_retried = true
+  local prepared = compaction.prepare_again(chat, of.prepared, of.given, state.result,
+    of.sent.messages + of.sent.fields)
+  if not prepared or core.client_is_closed(state.client) then
+    return false
+  end
+  local id = client.next_id(state.client)
+  if not core.request_again(self, of.setup, of.fields, of.is_stream, id, prepared.list) then
+    return false
+  end
+  of.prepared, of.attempts = prepared, (state.result.attempts or 1)
+  of.sent.messages = core.request_tokens(self)
+  state.failed, state.result = nil, nil
+  request.restart(self, id)
+  return true
+end
+
+-- The turn could not be written down, so it is none.
+local function take_back(state, err)
+  core.adopt(state.conversation, state.turn.before)
+  err.partial, err.trace_id = state.failed and state.result.partial or state.result,
+    state.result.trace_id
+  state.failed, state.committed, state.result = true, false, err
+end
+
+-- What is to be told of a policy's edits. A fork that works for another
+-- conversation leaves that to the end of its work.
+local function tell_edits(chat, prepared)
+  local own = core.state(chat)
+  if not own.origin then
+    return compaction.committed(chat, prepared)
+  end
+  own.ready = nil
+  own.deferred[#own.deferred + 1] = prepared
+  return {}
+end
+
+---Keeps the books of a request that has ended.
+---@param state table of the request; its outcome may become another one
+---@return function[] calls to be made
+local function settle(state)
+  local of, chat = state.turn, state.conversation
+  if of.calls then
+    return of.calls
+  end
+  of.calls = {}
+  local own = core.state(chat)
+  local told = state.failed and state.result.partial or state.result
+  if of.attempts then
+    state.result.attempts = (state.result.attempts or 1) + of.attempts
+  end
+  if told and (told.usage or not state.failed) then
+    limits.book(own, told.usage)
+  end
+  local _, is_open = core.kind(chat)
+  if not is_open then
+    return of.calls
+  end
+  if not state.failed and told.usage then
+    tokens.learn(chat, state.client, told.usage, of.sent)
+  end
+  if state.committed and of.before then
+    local saved, err = compaction.keep(chat, of.before, of.prepared)
+    if not saved then
+      take_back(state, err)
+    end
+  end
+  if state.committed and of.prepared then
+    of.calls = tell_edits(chat, of.prepared)
+  end
+  for _, fn in ipairs(compaction.make_ready(chat)) do
+    of.calls[#of.calls + 1] = fn
+  end
+  if state.committed and of.in_background and not own.origin then
+    of.behind = function()
+      local _, is_still_open = core.kind(chat)
+      if is_still_open then
+        compaction.begin(chat)
+      end
+    end
+  end
+  return of.calls
+end
+
+turn.hooks = { again = again, settle = settle }
+request.turn = turn.hooks
+
+return turn
