@@ -1,0 +1,183 @@
+---Keeping: conversations in files, and as plain lists that other programs
+---understand. Adds save and export to a conversation.
+local core = require "opperchat.core"
+local errors = require "opperchat.errors"
+local history = require "opperchat.history"
+local journal = require "opperchat.journal"
+local json = require "opperchat.json"
+local limits = require "opperchat.limits"
+local store = require "opperchat.store"
+
+local misuse = errors.misuse
+
+local keeping = {}
+
+-- ---------------------------------------------------------------------------
+-- Files
+-- ---------------------------------------------------------------------------
+
+---Opens the journal of a conversation that is about to be made.
+---@param path string
+---@param settings {trace_id: string, options: table} of one that is new
+---@return table? opened `{ file, path, list, stored }`; `list` is nil when it is new
+---@return opperchat.Error? err
+function keeping.open_journal(path, settings)
+  local file, list, stored = store.open(path, function()
+    return settings
+  end)
+  if not file then
+    return nil, list
+  end
+  return { file = file, path = path, list = list, stored = stored }
+end
+
+---What a file says, as options of a conversation: those that are given go before.
+---@param stored opperchat.Stored
+---@param given? table
+---@return table
+function keeping.merge_options(stored, given)
+  local merged = {}
+  for name, value in pairs(stored.options) do
+    merged[name] = value
+  end
+  for name, value in pairs(given or {}) do
+    merged[name] = value
+  end
+  if given and (given.schema ~= nil or given.response_format ~= nil) then
+    merged.schema, merged.response_format = given.schema, given.response_format
+  end
+  merged.trace_id = given and given.trace_id or stored.trace_id
+  return merged
+end
+
+---Gives a conversation the totals that a file has.
+---@param chat opperchat.Conversation
+---@param stored opperchat.Stored
+function keeping.restore_usage(chat, stored)
+  core.state(chat).usage = limits.sum(stored.usage)
+end
+
+---What there is to say of a file that was read.
+---@class opperchat.LoadReport
+---@field events integer how many lines were read behind the header
+---@field torn? {line: integer, bytes: integer} a last line that was cut off while it was
+---written: its turn was never complete and does not count
+
+---@param stored opperchat.Stored
+---@return opperchat.LoadReport
+function keeping.report(stored)
+  return { events = stored.events, torn = stored.torn }
+end
+
+---Gives a conversation a journal in a new file, with all of its messages.
+---@param chat opperchat.Conversation
+---@param path string
+---@param sync? boolean
+---@return true? begun
+---@return opperchat.Error? err
+function keeping.begin_journal(chat, path, sync)
+  local state = core.state(chat)
+  local opened, err = keeping.open_journal(path,
+    { trace_id = state.trace_id, options = state.options })
+  if not opened then
+    return nil, err
+  elseif opened.list then
+    store.close(opened.file)
+    return nil, errors.new("store", "file_exists", path .. ": has a conversation already")
+  end
+  state.journal = {
+    file = opened.file, path = path, sync = sync or false, options = state.options,
+  }
+  local written
+  written, err = journal.after(chat, core.conversation())
+  if not written then
+    journal.close(chat)
+    return nil, err
+  end
+  return true
+end
+
+---Goes on with a journal that has to be there.
+---@param path string
+---@param given table
+---@param make fun(given: table): opperchat.Conversation?, any
+---@return opperchat.Conversation?
+---@return opperchat.LoadReport|opperchat.Error
+function keeping.resume(path, given, make)
+  -- a mistyped name is no new conversation
+  local list, stored = store.load(path)
+  if not list then
+    return nil, stored
+  end
+  core.conversation_close(list)
+  return make(given)
+end
+
+---@class opperchat.Conversation
+local methods = core.methods("conversation")
+
+---Writes the conversation into a file, in the place of what it held: its messages,
+---options and usage, but no key, no headers and no client. On an error that file is as
+---it was.
+---@param path string
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err of kind `store`
+function methods:save(path)
+  core.open(self, "conversation")
+  local saved, err = store.save(self, path)
+  if not saved then
+    return nil, err
+  end
+  return self
+end
+
+-- ---------------------------------------------------------------------------
+-- Plain lists
+-- ---------------------------------------------------------------------------
+
+---The messages as the JSON text of a plain list, as the API has it.
+---@return string json
+function methods:export()
+  core.open(self, "conversation")
+  local texts = {}
+  for i = 1, #self do
+    texts[i] = core.message_json(self, i)
+  end
+  return "[" .. table.concat(texts, ",") .. "]"
+end
+
+-- The list in what a program has got from somewhere.
+local function list_in(source)
+  if type(source) == "string" then
+    local decoded, problem = json.decode(source)
+    if problem then
+      return nil, "no JSON: " .. problem
+    end
+    source = decoded
+  end
+  if type(source) == "table" and source[1] == nil and type(source.messages) == "table" then
+    -- the body of a request
+    source = source.messages
+  end
+  if type(source) ~= "table" or source[1] == nil and next(source) ~= nil then
+    return nil, "no list of messages"
+  end
+  return source
+end
+
+---The messages in a list from elsewhere, mended where that is needed.
+---@param source string|table JSON text of a list or of a request's body, or such a table
+---@return table[]? messages
+---@return table[]|opperchat.Error report what was mended, see `history.repair`
+function keeping.read_plain(source)
+  if type(source) ~= "string" and type(source) ~= "table" then
+    misuse("import: JSON text or list of messages expected, got " .. type(source))
+  end
+  local list, problem = list_in(source)
+  if not list then
+    return nil, errors.new("store", "bad_list", "this is " .. problem)
+  end
+  return history.repair(list)
+end
+
+return keeping
