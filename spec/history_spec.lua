@@ -3,6 +3,9 @@ local history = require "opperchat.history"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 
+-- Under valgrind, or with a collector that never rests.
+local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC")
+
 local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 
 local function user(value)
@@ -470,20 +473,20 @@ describe("history.repair", function()
   end)
 
   it("mends ten thousand messages in no time", function()
-    local list, chain = {}, {}
-    for i = 1, 10000, 4 do
+    local list, chain, count = {}, {}, SLOW and 400 or 10000
+    for i = 1, count, 4 do
       list[i] = user("question " .. i)
       list[i + 1] = calls("call_0", i % 3 == 0 and "" or "call_1")
       list[i + 2] = result("call_0")
       list[i + 3] = i % 8 == 1 and result("x" .. i) or says()
     end
-    for i = 1, 5000 do
-      chain[i], chain[5000 + i] = calls("c" .. i), result("c" .. i)
+    for i = 1, count / 2 do
+      chain[i], chain[count / 2 + i] = calls("c" .. i), result("c" .. i)
     end
     for _, given in ipairs { list, chain } do
       local started = os.clock()
       local mended = history.repair(given)
-      assert.is_true(os.clock() - started < 1)
+      assert.is_true(os.clock() - started < 1 or SLOW ~= nil)
       assert.is_true(history.check(mended))
     end
   end)
@@ -491,7 +494,7 @@ end)
 
 -- Random lists ----------------------------------------------------------------
 
-local ROUNDS = 2000
+local ROUNDS = SLOW and 50 or 2000
 
 local seed
 local function random(n)

@@ -213,6 +213,6 @@ describe("overflow.read", function()
       "input token count ", "\0\255" } do
       read(piece:rep(100000))
     end
-    assert.is_true(os.clock() - started < 2)
+    assert.is_true(os.clock() - started < 2 or os.getenv("OPPERCHAT_SLOW") ~= nil)
   end)
 end)
