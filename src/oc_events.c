@@ -301,7 +301,7 @@ static int is_complete(const char *line, size_t len) {
 
 /* {==== reading a line ==== */
 
-enum { SPLICE, WITH, APPEND, USAGE, OPTIONS, TIME, FIRST_FLAG };
+enum { SPLICE, WITH, APPEND, USAGE, OPTIONS, TIME, VERSION, FIRST_FLAG };
 
 /* Keys of a line, in this order; the rest are flags. */
 static const struct key {
@@ -309,7 +309,7 @@ static const struct key {
   unsigned flag;
 } keys[] = {
   { "splice", 0 }, { "with", 0 }, { "append", 0 }, { "usage", 0 },
-  { "options", 0 }, { "time", 0 },
+  { "options", 0 }, { "time", 0 }, { "opperchat", 0 },
 #define X(symbol, bit, name) { name, bit },
   OC_FLAG_MAP(X)
 #undef X
@@ -524,6 +524,8 @@ static oc_code read_values(reading *r) {
 
   for(i = 0; i < KEYS; i++)
     known |= r->values[i].text != NULL;
+  if(r->values[VERSION].text)
+    return fail(r, "a second header");
   if(!known)
     return fail(r, "not an event");
   if(r->values[WITH].text && !r->values[SPLICE].text)
