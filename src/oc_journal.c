@@ -59,13 +59,13 @@ static oc_code check_unchanged(oc_journal *journal) {
   if(fstat(journal->fd, &ours))
     return oc_file_fail_errno(journal->problem, OC_E_WRITE,
                               "cannot be written", errno);
-  if(!ours.st_nlink || (stat(journal->path, &named)
-                        && (errno == ENOENT || errno == ENOTDIR)))
-    return oc_file_fail(journal->problem, OC_E_JOURNAL_CHANGED,
-                        "the file was deleted or moved");
-  if(stat(journal->path, &named))
+  if(stat(journal->path, &named)) {
+    if(errno == ENOENT || errno == ENOTDIR)
+      return oc_file_fail(journal->problem, OC_E_JOURNAL_CHANGED,
+                          "the file was deleted or moved");
     return oc_file_fail_errno(journal->problem, OC_E_WRITE,
                               "cannot be written", errno);
+  }
   if((uint64_t)named.st_dev != journal->device
      || (uint64_t)named.st_ino != journal->inode)
     return oc_file_fail(journal->problem, OC_E_JOURNAL_CHANGED,

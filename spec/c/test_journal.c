@@ -391,7 +391,7 @@ static int mount_small(const char *path, int is_read_only) {
 #if defined(__linux__)
   mkdir(path, 0700);
   if(unshare(CLONE_NEWNS)
-     || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL)
+     || mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
      || mount("none", path, "tmpfs", 0, "size=128k"))
     return 0;
   if(is_read_only) {
