@@ -16,7 +16,7 @@ local journal = {}
 ---@param chat opperchat.Conversation
 ---@return opperchat.Conversation? before its list as it is; nil: there is no journal
 function journal.before(chat)
-  return core.state(chat).journal and core.fork(chat) or nil
+  return core.open(chat, "conversation").journal and core.fork(chat) or nil
 end
 
 -- The list between a policy's edit and the turn that came behind it.
