@@ -132,6 +132,7 @@ build = {
     ["opperchat.rebuild"] = "lua/opperchat/rebuild.lua",
     ["opperchat.request"] = "lua/opperchat/request.lua",
     ["opperchat.run"] = "lua/opperchat/run.lua",
+    ["opperchat.salvage"] = "lua/opperchat/salvage.lua",
     ["opperchat.schema"] = "lua/opperchat/schema.lua",
     ["opperchat.schema_check"] = "lua/opperchat/schema_check.lua",
     ["opperchat.sending"] = "lua/opperchat/sending.lua",

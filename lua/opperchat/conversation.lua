@@ -11,7 +11,6 @@ local message = require "opperchat.message"
 local options = require "opperchat.options"
 local policy = require "opperchat.policy"
 local rebuild = require "opperchat.rebuild"
-local store = require "opperchat.store"
 local sending = require "opperchat.sending"
 local tools = require "opperchat.tools"
 
@@ -142,7 +141,7 @@ function conversation.load(path, given)
   elseif given and given.journal == path then
     return keeping.resume(path, given, conversation.new)
   end
-  local list, stored = store.load(path)
+  local list, stored = keeping.load_file(path)
   if not list then
     return nil, stored
   end

@@ -6,6 +6,8 @@ local history = require "opperchat.history"
 local journal = require "opperchat.journal"
 local json = require "opperchat.json"
 local limits = require "opperchat.limits"
+local message_module = require "opperchat.message"
+local salvage = require "opperchat.salvage"
 local store = require "opperchat.store"
 
 local misuse = errors.misuse
@@ -63,10 +65,61 @@ end
 ---@field torn? {line: integer, bytes: integer} a last line that was cut off while it was
 ---written: its turn was never complete and does not count
 
+---@field repaired? opperchat.HistoryRepair[] what was mended in a file that somebody had edited
+
+-- What a file is whose lines can be read but whose list cannot be sent.
+local function salvage_file(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("*a")
+  if file then
+    file:close()
+  end
+  local found = text and salvage.read(text)
+  if not found then
+    return nil
+  end
+  local trace_id = type(found.header.trace_id) == "string" and found.header.trace_id or nil
+  local known = store.known_options(found.options or found.header.options or {}, trace_id)
+  if not known then
+    return nil
+  end
+  local list = core.conversation()
+  local filled = pcall(function()
+    for _, message in ipairs(found.messages) do
+      local text_of = assert(message_module.encode_table(message))
+      assert(core.append_json(list, text_of))
+      for _, flag in ipairs(found.flags[message] or {}) do
+        core.set_flag(list, #list, flag, true)
+      end
+    end
+  end)
+  if filled then
+    return list, {
+      options = known, trace_id = trace_id, usage = found.usage, events = found.events,
+      repaired = found.report,
+    }
+  end
+end
+
+---Reads a file. A list that cannot be sent is mended.
+---@param path string
+---@return opperchat.Conversation? list without state
+---@return opperchat.Stored|opperchat.Error stored
+function keeping.load_file(path)
+  local list, stored = store.load(path)
+  if not list and stored.code == "bad_line" then
+    local mended, found = salvage_file(path)
+    if mended then
+      return mended, found
+    end
+  end
+  return list, stored
+end
+
 ---@param stored opperchat.Stored
 ---@return opperchat.LoadReport
 function keeping.report(stored)
-  return { events = stored.events, torn = stored.torn }
+  return { events = stored.events, torn = stored.torn, repaired = stored.repaired }
 end
 
 ---Gives a conversation a journal in a new file, with all of its messages.

@@ -142,8 +142,12 @@ end
 ---@field good_bytes integer bytes of all complete lines
 ---@field torn? { line: integer, bytes: integer } a last line that was cut off, and does not count
 
--- Options of this version among those of a file, and whether they are valid.
-local function known_options(given, trace_id)
+---Options of this version among those of a file.
+---@param given any
+---@param trace_id? string
+---@return table? options nil: they are not valid
+---@return string? problem
+function store.known_options(given, trace_id)
   if type(given) ~= "table" or json.is_null(given) then
     return nil, "\"options\" is not an object"
   end
@@ -204,7 +208,7 @@ local function understand(found)
       return nil, problem, line
     end
   end
-  stored.options, problem = known_options(given, trace_id)
+  stored.options, problem = store.known_options(given, trace_id)
   if not stored.options then
     return nil, problem, line
   end
