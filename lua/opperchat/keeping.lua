@@ -96,7 +96,7 @@ local function salvage_file(path)
   if filled then
     return list, {
       options = known, trace_id = trace_id, usage = found.usage, events = found.events,
-      repaired = found.report,
+      torn = found.torn, repaired = found.report,
     }
   end
 end
