@@ -410,7 +410,8 @@ end
 ---Adds a tool that the model may call: see `run`. One of the same name is
 ---replaced.
 ---@param tool opperchat.Tool
----@return opperchat.Conversation self
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err of kind `store`: the journal could not be written
 function methods:tool(tool)
   local state = open(self)
   -- all of it on copies: a tool that cannot be written changes nothing
@@ -426,9 +427,18 @@ function methods:tool(tool)
   changed.tools = tools.wire(registry)
   local new = { options = changed }
   encode_options(new)
-  state.registry, state.options = registry, changed
-  state.fields, state.stream_fields, state.fields_tokens = new.fields, nil, nil
-  return journal.after(self, journal.before(self))
+  local old = { registry = state.registry, options = state.options, fields = state.fields }
+  local function set(to)
+    state.registry, state.options, state.fields = to.registry, to.options, to.fields
+    state.stream_fields, state.fields_tokens = nil, nil
+  end
+  new.registry = registry
+  set(new)
+  local kept, err = journal.after(self, journal.before(self))
+  if not kept then
+    set(old)
+  end
+  return kept, err
 end
 
 -- ---------------------------------------------------------------------------
