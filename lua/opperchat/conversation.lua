@@ -128,6 +128,18 @@ function conversation.new(given)
   return fill(set_up(core.conversation(), given), system, messages)
 end
 
+-- Has a conversation that is there begin a journal, if one is wanted.
+local function with_journal(self, path, sync, report)
+  if path then
+    local begun, err = keeping.begin_journal(self, path, sync)
+    if not begun then
+      self:close()
+      return nil, err
+    end
+  end
+  return self, report
+end
+
 ---Makes a conversation of a file that `save` or a journal has written. Messages,
 ---options and usage are those of the file; options that are given go before them.
 ---@param path string
@@ -149,15 +161,7 @@ function conversation.load(path, given)
   merged.journal, merged.sync = nil, nil
   local self = set_up(list, merged)
   keeping.restore_usage(self, stored)
-  local report = keeping.report(stored)
-  if given and given.journal then
-    local begun, err = keeping.begin_journal(self, given.journal, given.sync)
-    if not begun then
-      self:close()
-      return nil, err
-    end
-  end
-  return self, report
+  return with_journal(self, given and given.journal, given and given.sync, keeping.report(stored))
 end
 
 ---Makes a conversation of a plain list of messages, such as other programs write.
@@ -171,17 +175,20 @@ function conversation.import(source, given)
   if given and given.messages ~= nil then
     misuse("import: the messages are those that are imported")
   end
-  local messages, report = keeping.read_plain(source)
+  local messages, report, list = keeping.read_plain(source)
   if not messages then
     return nil, report
   end
   given = copy(given)
-  given.messages = messages
-  local self, err = conversation.new(given)
-  if not self then
-    return nil, err
+  local path, sync = given.journal, given.sync
+  given.journal, given.sync = nil, nil
+  given.messages = not list and messages or nil
+  local self = conversation.new(given)
+  if list then
+    assert(core.take_messages(self, list, 1, #list))
   end
-  return self, report
+  -- not into what a journal has already: this is no part of it
+  return with_journal(self, path, sync, report)
 end
 
 -- ---------------------------------------------------------------------------

@@ -218,10 +218,27 @@ local function list_in(source)
   return source
 end
 
+-- The same list with its messages as they are written, when it is the text of one
+-- that needs no mending; nil: they have to be written anew.
+local function read_verbatim(source, messages)
+  if type(source) ~= "string" or not source:find("^%s*%[") or source:find("[\r\n]") then
+    return nil
+  end
+  for _, message in ipairs(messages) do
+    if message.pinned ~= nil then
+      return nil
+    end
+  end
+  local list = core.conversation()
+  local text = "{\"opperchat\":1}\n{\"append\":" .. source .. "}\n"
+  return store.read(text, list) and list or nil
+end
+
 ---The messages in a list from elsewhere, mended where that is needed.
 ---@param source string|table JSON text of a list or of a request's body, or such a table
 ---@return table[]? messages
 ---@return table[]|opperchat.Error report what was mended, see `history.repair`
+---@return opperchat.Conversation? list the same, byte for byte
 function keeping.read_plain(source)
   if type(source) ~= "string" and type(source) ~= "table" then
     misuse("import: JSON text or list of messages expected, got " .. type(source))
@@ -230,7 +247,8 @@ function keeping.read_plain(source)
   if not list then
     return nil, errors.new("store", "bad_list", "this is " .. problem)
   end
-  return history.repair(list)
+  local messages, report = history.repair(list)
+  return messages, report, not report[1] and read_verbatim(source, messages) or nil
 end
 
 return keeping
