@@ -95,7 +95,8 @@ local function new_journaled(given, system, messages)
     core.state(self).journal = own
     return self, report
   end
-  own.options, state.journal = state.options, own
+  own.options, state.journal = opened.options, own
+  state.trace_id = given.trace_id or opened.stored.trace_id or state.trace_id
   local written
   written, err = journal.after(trial, core.conversation())
   if not written then

@@ -21,7 +21,8 @@ local keeping = {}
 ---Opens the journal of a conversation that is about to be made.
 ---@param path string
 ---@param settings {trace_id: string, options: table} of one that is new
----@return table? opened `{ file, path, list, stored }`; `list` is nil when it is new
+---@return table? opened `{ file, list, stored, options }`; `list` is nil when it is new, and
+---`options` what it says then
 ---@return opperchat.Error? err
 function keeping.open_journal(path, settings)
   local file, list, stored = store.open(path, function()
@@ -29,8 +30,13 @@ function keeping.open_journal(path, settings)
   end)
   if not file then
     return nil, list
+  elseif list and stored.events == 0 then
+    -- whoever began it did not come to the first line
+    core.conversation_close(list)
+    return { file = file, stored = stored }
   end
-  return { file = file, path = path, list = list, stored = stored }
+  return { file = file, list = list, stored = stored,
+    options = not list and settings.options or nil }
 end
 
 ---What a file says, as options of a conversation: those that are given go before.
@@ -138,8 +144,9 @@ function keeping.begin_journal(chat, path, sync)
     store.close(opened.file)
     return nil, errors.new("store", "file_exists", path .. ": has a conversation already")
   end
+  state.trace_id = opened.stored.trace_id or state.trace_id
   state.journal = {
-    file = opened.file, path = path, sync = sync or false, options = state.options,
+    file = opened.file, path = path, sync = sync or false, options = opened.options,
   }
   local written
   written, err = journal.after(chat, core.conversation())
