@@ -376,6 +376,8 @@ function methods:fork(given)
     misuse("fork: " .. problem)
   elseif given and (given.system ~= nil or given.messages ~= nil) then
     misuse("fork: a fork begins with the messages of its origin; append to it or splice it")
+  elseif given and given.journal ~= nil then
+    misuse("fork: a fork has no journal: save it, and load it with one")
   end
   local merged = copy(state.options)
   for name, value in pairs(given or {}) do

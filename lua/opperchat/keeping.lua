@@ -183,7 +183,10 @@ local methods = core.methods("conversation")
 ---@return opperchat.Conversation? self
 ---@return opperchat.Error? err of kind `store`
 function methods:save(path)
-  core.open(self, "conversation")
+  local own = core.open(self, "conversation").journal
+  if own and own.path == path then
+    misuse("save: the journal of this conversation is up to date; another file would take its place")
+  end
   local saved, err = store.save(self, path)
   if not saved then
     return nil, err
