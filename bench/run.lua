@@ -154,6 +154,11 @@ local function url(path)
   return server.url .. path
 end
 
+-- What a journal takes for a turn behind so many messages.
+local function journal_turn(length)
+  return figures(lua("journal.lua", "turns", length, temporary_file()))
+end
+
 local cases = {
   {
     name = "requests",
@@ -278,6 +283,43 @@ local cases = {
     end,
   },
   {
+    name = "journal",
+    title = "a turn into a journal: behind 10,000 messages against 10",
+    aim = 1.2,
+    unit = "x",
+    rounds = 5,
+    run = function()
+      local short, long = journal_turn(10), journal_turn(10000)
+      if short.bytes ~= long.bytes then
+        error(("journal: %g bytes against %g"):format(long.bytes, short.bytes), 0)
+      end
+      return long.microseconds / short.microseconds
+    end,
+  },
+  {
+    name = "journal",
+    title = "conversations in files, turns of 1 KB",
+    rounds = 1,
+    rows = {
+      { "bytes", "a turn in a journal", "B", "%.0f %s" },
+      { "at_10", "  CPU of it, behind 10 messages", "us" },
+      { "at_1000", "  behind 1,000", "us" },
+      { "at_10000", "  behind 10,000", "us" },
+      { "save", "10,000 messages (5.4 MB): save", "ms" },
+      { "load", "  load", "ms" },
+    },
+    run = function()
+      local found = {}
+      for _, length in ipairs{ 10, 1000, 10000 } do
+        local turn = journal_turn(length)
+        found.bytes, found["at_" .. length] = turn.bytes, turn.microseconds
+      end
+      local files = figures(lua("journal.lua", "files", 10000, temporary_file()))
+      found.save, found.load = files.save_seconds * 1e3, files.load_seconds * 1e3
+      return found
+    end,
+  },
+  {
     name = "media",
     title = "memory for a 20 MB PDF by path (base64: 26.7 MB)",
     -- The base64 text, which is the message, and little else.
@@ -364,7 +406,8 @@ local function run_rows(case)
   local found = case.run()
   print(case.title)
   for _, row in ipairs(case.rows) do
-    print(ROW:format("  " .. row[2], "", ("%.3f %s"):format(found[row[1]], case.unit), "", "", ""))
+    print(ROW:format("  " .. row[2], "",
+      (row[4] or "%.3f %s"):format(found[row[1]], row[3] or case.unit), "", "", ""))
   end
   return true
 end
