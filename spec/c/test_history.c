@@ -503,7 +503,7 @@ static oc_message *letters[26];
 static void make_letters(void) {
   int i;
   for(i = 0; i < 26; i++) {
-    char text[100];
+    char text[200];
     if(i == 'X' - 'A' || i == 'Y' - 'A')
       strcpy(text, texts[i == 'X' - 'A' ? CALL_A : RESULT_A]);
     else
