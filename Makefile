@@ -148,6 +148,11 @@ demo-tools: deps-run ## The same for a text adventure whose doors and chests are
 	@$(MAKE) all
 	@$(SET_PATHS) && $(LUA) examples/tools.lua
 
+.PHONY: demo-endless
+demo-endless: deps-run ## The same for 500 turns in 8,000 tokens, as a chart
+	@$(MAKE) all
+	@$(SET_PATHS) && $(LUA) examples/endless.lua
+
 .PHONY: demo-love
 demo-love: ## The same for the game in examples/love, with LuaJIT and LÖVE
 	@LUA=luajit .ci/deps run love
