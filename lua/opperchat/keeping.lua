@@ -185,7 +185,8 @@ local methods = core.methods("conversation")
 function methods:save(path)
   local own = core.open(self, "conversation").journal
   if own and own.path == path then
-    misuse("save: the journal of this conversation is up to date; another file would take its place")
+    misuse("save: the journal of this conversation is up to date; "
+      .. "another file would take its place")
   end
   local saved, err = store.save(self, path)
   if not saved then
