@@ -170,6 +170,7 @@ end
 ---@param usage opperchat.Usage
 ---@param sent {messages: integer, fields: integer, model?: string} estimates of the request
 function tokens.learn(chat, client, usage, sent)
+  tokens.settle(chat, sent.model)
   local measured = usage.prompt_tokens
   local estimated = sent.messages + sent.fields + core.TOKENS_REQUEST
   if not measured or measured < estimated * MIN_RATIO
