@@ -253,6 +253,16 @@ local cases = {
     end,
   },
   {
+    name = "policy",
+    title = "keep, fit and shrink on 10,000 messages, the slowest",
+    aim = 5,
+    unit = "ms",
+    rounds = 3,
+    run = function()
+      return figure(lua("policy.lua"), "ms")
+    end,
+  },
+  {
     name = "message",
     title = "memory of a message beyond its JSON text",
     aim = 100,

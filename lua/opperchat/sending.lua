@@ -443,19 +443,13 @@ local function end_work(self, calls, plan, on_done, reply, err)
 end
 
 -- Calls `fn(work, ...)` with a fork, while the conversation itself is held.
--- Whatever it raises comes out when that is over. Within `go` it runs in a task
--- of its own, since 5.1 cannot yield across a pcall.
+-- Whatever it raises comes out when that is over.
 local function with_scratch(self, fn, ...)
   local state = open(self)
   local work = make_scratch(self)
   core.set_busy(self, true)
   state.work = work
-  local ok, reply, err
-  if driver.current() then
-    ok, reply, err = driver.join(driver.spawn(fn, work, ...))
-  else
-    ok, reply, err = pcall(fn, work, ...)
-  end
+  local ok, reply, err = driver.protect(fn, work, ...)
   state.work = nil
   -- a model that has failed in there is not asked again so soon either
   state.ask_again_at = core.state(work).ask_again_at
