@@ -250,6 +250,7 @@ run-poll:
 bench: deps-bench ## Measure against bare libcurl (BENCH="--strict CASE..." picks)
 	@$(MAKE) all bench-programs
 	@$(SET_PATHS) && $(LUA) bench/run.lua $(BENCH)
+	@$(if $(filter-out --strict,$(BENCH)),,$(MAKE) bench-tokens)
 
 -include bench/bench.mk
 

@@ -211,14 +211,14 @@ for (const text of texts) {
 // Languages with few texts count for more than their share; English, what
 // programs write, and stories and sayings (nearer to talk than manuals) twice.
 const classes = {};
-for (const text of texts) classes[text.class] = (classes[text.class] ?? 0) + 1;
+const tune = texts.filter((text) => text.part === "tune");
+for (const text of tune) classes[text.class] = (classes[text.class] ?? 0) + 1;
 const twice = ["en", "code", "json", "markdown"];
-for (const text of texts)
+for (const text of tune)
   text.weight =
     Math.sqrt(250 / classes[text.class]) *
     (twice.includes(text.class) || ["story", "sayings", "book"].includes(text.source) ? 2 : 1);
 
-const tune = texts.filter((text) => text.part === "tune");
 const base = new Float64Array(BLOCKS);
 {
   const seen = new Float64Array(BLOCKS);

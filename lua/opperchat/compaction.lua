@@ -371,7 +371,8 @@ end
 -- ---------------------------------------------------------------------------
 
 -- Makes an edit that was worked out on an earlier list. Returns what is to be
--- told, or nothing when a request is in flight: then it is made at its end.
+-- told, or nothing when a request is in flight: then it is made at its end; and
+-- why it could not be made.
 local function make_edit(chat, job, outcome)
   local state = core.state(chat)
   if core.is_busy(chat) then
@@ -384,11 +385,11 @@ local function make_edit(chat, job, outcome)
   if not done then
     local err = errors.new("cancelled", "list_changed",
       "the messages were edited while the policy was at work on them")
-    return tellings(chat, {}, { { policy = "compaction", err = err } })
+    return tellings(chat, {}, { { policy = "compaction", err = err } }), err
   end
   local saved, err = journal.after(chat, before)
   if not saved then
-    return tellings(chat, {}, { { policy = "compaction", err = err } })
+    return tellings(chat, {}, { { policy = "compaction", err = err } }), err
   end
   return tellings(chat, outcome.steps, outcome.errors)
 end
@@ -409,7 +410,7 @@ function compaction.make_ready(chat)
     return {}
   end
   state.ready = nil
-  return make_edit(chat, { base = ready.base, list = ready.edited }, ready)
+  return (make_edit(chat, { base = ready.base, list = ready.edited }, ready))
 end
 
 -- The body of the task that compacts between turns.
@@ -427,7 +428,7 @@ local function run_background(chat, state, job)
     step.in_background = true
   end
   if #outcome.steps > 0 then
-    call_all(make_edit(chat, job, outcome))
+    call_all((make_edit(chat, job, outcome)))
   else
     call_all(tellings(chat, {}, outcome.errors))
   end
@@ -519,7 +520,11 @@ function methods:compact()
     call_all(tellings(self, {}, outcome.errors))
     return nil, outcome.errors[1].err
   end
-  call_all(make_edit(self, job, outcome))
+  local list, err = make_edit(self, job, outcome)
+  call_all(list)
+  if err then
+    return nil, err
+  end
   return sum_up(outcome.steps, before, (self:tokens()))
 end
 

@@ -182,7 +182,7 @@ local function look_ahead(self, prompt, given, what)
   local list = core.fork(self)
   local err = append_prompt(list, prompt)
   if err then
-    misuse(what .. ": " .. err.message)
+    misuse("send: " .. err.message)
   end
   local forecast = compaction.forecast(self, list, plan.given)
   local text, code, problem, detail = core.body(list, fields, {})
