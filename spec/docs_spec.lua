@@ -191,6 +191,12 @@ local SCENES = {
     server:reply(completion({ role = "assistant", content = '{"items":[{"name":"tea",'
       .. '"price":3},{"name":"tea","price":3}],"total":6}' }, "stop"))
   end },
+  -- long conversations, whose answers do not say how many tokens they were
+  { "about the number", function(server)
+    local answer = completion({ role = "assistant", content = "It is a number." }, "stop")
+    answer.body.usage = nil
+    server:default(answer)
+  end },
   -- policies that ask a model, by what is said before
   { "I collect rivers", function(server)
     for _, text in ipairs{ "The Volga.", "3,531 kilometres.", "The Danube.",
