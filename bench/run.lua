@@ -258,6 +258,16 @@ local cases = {
     end,
   },
   {
+    name = "policy",
+    title = "keep, fit and shrink on 10,000 messages, the slowest",
+    aim = 5,
+    unit = "ms",
+    rounds = 3,
+    run = function()
+      return figure(lua("policy.lua"), "ms")
+    end,
+  },
+  {
     name = "message",
     title = "memory of a message beyond its JSON text",
     aim = 100,
@@ -301,12 +311,12 @@ local cases = {
     title = "conversations in files, turns of 1 KB",
     rounds = 1,
     rows = {
-      { "bytes", "a turn in a journal", "B", "%.0f %s" },
-      { "at_10", "  CPU of it, behind 10 messages", "us" },
-      { "at_1000", "  behind 1,000", "us" },
-      { "at_10000", "  behind 10,000", "us" },
-      { "save", "10,000 messages (5.4 MB): save", "ms" },
-      { "load", "  load", "ms" },
+      { "bytes", "a turn in a journal", "%.0f B" },
+      { "at_10", "  CPU of it, behind 10 messages", "%.1f us" },
+      { "at_1000", "  behind 1,000", "%.1f us" },
+      { "at_10000", "  behind 10,000", "%.1f us" },
+      { "save", "10,000 messages (5.4 MB): save", "%.1f ms" },
+      { "load", "  load", "%.1f ms" },
     },
     run = function()
       local found = {}
@@ -338,6 +348,48 @@ local cases = {
     rounds = 1,
     run = function()
       return figure(lua("media.lua", "data", 20e6), "megabytes")
+    end,
+  },
+  {
+    name = "endless-cached",
+    title = "fit, 500 turns under 8,000 tokens: cached share",
+    aim = 85,
+    at_least = true,
+    unit = "%",
+    rounds = 1,
+    run = function()
+      return figure(lua("endless.lua"), "fit_cached")
+    end,
+  },
+  {
+    name = "endless-fill",
+    title = "the same: how full the budget is on average",
+    aim = 65,
+    at_least = true,
+    unit = "%",
+    rounds = 1,
+    run = function()
+      return figure(lua("endless.lua"), "fit_fill")
+    end,
+  },
+  {
+    name = "endless",
+    title = "the same 500 turns with other policies",
+    rounds = 1,
+    rows = {
+      { "fit_paid", "fit: tokens paid, cached ones at a tenth", "%.0f" },
+      { "keep_slack_cached", "keep with slack: cached share", "%.1f %%" },
+      { "keep_slack_fill", "  how full", "%.1f %%" },
+      { "keep_slack_paid", "  tokens paid", "%.0f" },
+      { "keep_cached", "keep without slack: cached share", "%.1f %%" },
+      { "keep_fill", "  how full", "%.1f %%" },
+      { "keep_paid", "  tokens paid", "%.0f" },
+      { "sliding_cached", "a plain sliding window: cached share", "%.1f %%" },
+      { "sliding_fill", "  how full", "%.1f %%" },
+      { "sliding_paid", "  tokens paid", "%.0f" },
+    },
+    run = function()
+      return figures(lua("endless.lua"))
     end,
   },
 }
@@ -406,8 +458,8 @@ local function run_rows(case)
   local found = case.run()
   print(case.title)
   for _, row in ipairs(case.rows) do
-    print(ROW:format("  " .. row[2], "",
-      (row[4] or "%.3f %s"):format(found[row[1]], row[3] or case.unit), "", "", ""))
+    local form = row[3] or "%.3f " .. case.unit
+    print(ROW:format("  " .. row[2], "", form:format(found[row[1]]), "", "", ""))
   end
   return true
 end

@@ -58,6 +58,12 @@ static int fail_flaw(lua_State *L, oc_code code, const char *id,
   return 4;
 }
 
+int lconversation_fail(lua_State *L, oc_code code, const oc_flaw *flaw) {
+  if(code == OC_E_ORPHAN || code == OC_E_OPEN_CALL)
+    return fail_flaw(L, code, flaw->id.text, flaw->id.len);
+  return lutil_fail(L, code);
+}
+
 /* Appends a message that was just made and drops the maker's reference. */
 static int append_made(lua_State *L, oc_history *history,
                        oc_message *message) {

@@ -232,19 +232,16 @@ static int take_messages(lua_State *L) {
   oc_history *from = &lconversation_open(L, 2)->history;
   lua_Number first = luaL_checknumber(L, 3);
   lua_Number last = luaL_checknumber(L, 4);
-  size_t i;
+  oc_flaw flaw;
+  oc_code code;
 
   luaL_argcheck(L, first >= 1 && last <= (lua_Number)from->count, 3,
                 "no such messages");
-  for(i = (size_t)first; (lua_Number)i <= last; i++) {
-    oc_flaw flaw;
-    oc_message *message =
-      oc_message_ref((oc_message *)oc_history_at(from, i - 1));
-    oc_code code = oc_history_append(history, message, &flaw);
-    oc_message_unref(message);
-    if(code)
-      return lutil_fail(L, code);
-  }
+  code = last < first ? OC_OK
+         : oc_history_take(history, from, (size_t)first - 1,
+                           (size_t)(last - first) + 1, &flaw);
+  if(code)
+    return lconversation_fail(L, code, &flaw);
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -89,7 +89,7 @@ local function ask(state, job, messages, given)
     trace_id = state.trace_id, messages = messages,
   }
   local err = limits.check(state, of.client, model, function()
-    return core.tokens(scratch)
+    return (tokens.of_request(scratch, { client = of.client, model = model, fields = 0 }))
   end)
   if err then
     return nil, err
@@ -134,10 +134,10 @@ local function apply(state, job)
     made.can_ask = false
   end
   local outcome = policy.run(state.policy, made)
-  if job.can_ask then
+  if made.can_ask then
     state.ask_again_at = nil
     for _, failure in ipairs(outcome.errors) do
-      if failure.err.code ~= "over_budget" then
+      if failure.err.code ~= "over_budget" and failure.err.kind ~= "cancelled" then
         state.ask_again_at = math.floor(made:tokens() * (1 + PATIENCE)) + 1
       end
     end
@@ -199,7 +199,9 @@ local function tellings(chat, steps, failures)
   return list
 end
 
-local function call_all(list)
+---Calls all of a list; what the first failing one raises is raised at the end.
+---@param list function[]
+function compaction.call_all(list)
   local first
   for _, fn in ipairs(list) do
     local ok, err = pcall(fn)
@@ -209,6 +211,8 @@ local function call_all(list)
     error(first[1], 0)
   end
 end
+
+local call_all = compaction.call_all
 
 -- ---------------------------------------------------------------------------
 -- Before a request
@@ -239,6 +243,19 @@ local function has_asked(steps)
   return false
 end
 
+-- Works on something that the program waits for: meanwhile nothing begins in the
+-- background.
+local function in_foreground(state, job, fn, ...)
+  local before = state.foreground
+  state.foreground = job
+  local worked, result = driver.protect(fn, ...)
+  state.foreground = before
+  if not worked then
+    error(result, 0)
+  end
+  return result
+end
+
 ---What a policy has made of the list of a request.
 ---@class opperchat.Prepared
 ---@field list opperchat.Conversation what is sent: the prompt is at its end
@@ -257,26 +274,26 @@ end
 ---@return opperchat.Error? err
 function compaction.prepare(chat, list, prompts, given, can_ask)
   local state = core.state(chat)
-  local steps = {}
+  local steps, base = {}, core.fork(list)
+  core.cut(base, #base - prompts)
   if state.ready and core.patch(list, state.ready.base, state.ready.edited) then
     extend(steps, state.ready.steps)
   else
     state.ready = nil
   end
   if not state.policy then
+    tokens.settle(list, measure_of(state, given).model)
     return { list = list, prompts = prompts, steps = steps, errors = {} }
   end
   window.prefetch(client_of(state), state.options.model, state.options.context_window)
   local job = { list = list, given = given, can_ask = can_ask }
-  state.foreground = job
-  local outcome = apply(state, job)
-  state.foreground = nil
+  local outcome = can_ask and in_foreground(state, job, apply, state, job) or apply(state, job)
   extend(steps, outcome.steps)
   if has_asked(outcome.steps) then
     -- it was paid for: should this turn fail, the next one begins with it
     local edited = core.fork(list)
     core.cut(edited, #edited - prompts)
-    state.ready = { base = core.fork(chat), edited = edited, steps = steps }
+    state.ready = { base = base, edited = edited, steps = steps }
   end
   local err = find_fatal(outcome)
   if err then
@@ -339,15 +356,26 @@ end
 ---@param prepared opperchat.Prepared
 ---@return function[] calls to be made: they tell the program
 function compaction.committed(chat, prepared)
-  core.state(chat).ready = nil
+  compaction.take_ready(chat, nil)
+  return compaction.tellings(chat, prepared)
+end
+
+---@param chat opperchat.Conversation
+---@param prepared opperchat.Prepared
+---@return function[] calls to be made: they tell the program
+function compaction.tellings(chat, prepared)
   return tellings(chat, prepared.steps, prepared.errors)
 end
 
----The same, and tells the program at once.
+---What the next request is to begin with. An edit that came from between turns
+---while a request was in flight is not lost to it: it is made at its end.
 ---@param chat opperchat.Conversation
----@param prepared opperchat.Prepared
-function compaction.tell(chat, prepared)
-  call_all(tellings(chat, prepared.steps, prepared.errors))
+---@param ready? table nil: nothing
+function compaction.take_ready(chat, ready)
+  local state = core.state(chat)
+  if not (state.ready and state.ready.is_finished) then
+    state.ready = ready
+  end
 end
 
 -- ---------------------------------------------------------------------------
@@ -378,16 +406,10 @@ local function make_edit(chat, job, outcome)
   return tellings(chat, outcome.steps, outcome.errors)
 end
 
--- Works out an edit, on its own copy of the list. Nothing is changed when a
--- policy fails.
+-- Works out an edit, on its own copy of the list.
 local function work_out(chat, job)
-  local state = core.state(chat)
   job.base, job.list = core.fork(chat), core.fork(chat)
-  local outcome = apply(state, job)
-  if #outcome.errors > 0 then
-    return nil, outcome
-  end
-  return outcome
+  return apply(core.state(chat), job)
 end
 
 ---Makes an edit that had to wait for the end of a request.
@@ -405,19 +427,21 @@ end
 
 -- The body of the task that compacts between turns.
 local function run_background(chat, state, job)
-  local outcome, failed = work_out(chat, job)
+  local worked, outcome = driver.protect(work_out, chat, job)
   state.background = nil
   local _, is_open = core.kind(chat)
-  if not is_open then
+  if not worked then
+    error(outcome, 0)
+  elseif not is_open then
     return
   end
-  for _, step in ipairs(outcome and outcome.steps or {}) do
+  for _, step in ipairs(outcome.steps) do
     step.in_background = true
   end
-  if failed then
-    call_all(tellings(chat, {}, failed.errors))
-  elseif #outcome.steps > 0 then
+  if #outcome.steps > 0 then
     call_all((make_edit(chat, job, outcome)))
+  else
+    call_all(tellings(chat, {}, outcome.errors))
   end
 end
 
@@ -427,7 +451,7 @@ end
 ---@param chat opperchat.Conversation
 function compaction.begin(chat)
   local state = core.state(chat)
-  if not state.policy or state.background or not policy.asks(state.policy)
+  if not state.policy or state.background or state.foreground or not policy.asks(state.policy)
       or core.client_is_closed(client_of(state)) or core.open_call(chat) then
     return
   end
@@ -497,18 +521,16 @@ function methods:compact()
   end
   local job = { can_ask = true, is_forced = true }
   local before = self:tokens()
-  state.foreground = job
-  local outcome, failed = work_out(self, job)
-  state.foreground = nil
+  local outcome = in_foreground(state, job, work_out, self, job)
   local _, is_open = core.kind(self)
   if not is_open then
     return nil, errors.new("cancelled", "closed", "the conversation was closed")
-  elseif failed then
-    call_all(tellings(self, {}, failed.errors))
-    return nil, failed.errors[1].err
+  elseif #outcome.errors > 0 then
+    call_all(tellings(self, {}, outcome.errors))
+    return nil, outcome.errors[1].err
   end
-  local list, err = make_edit(self, job, outcome)
-  call_all(list)
+  local calls, err = make_edit(self, job, outcome)
+  call_all(calls)
   if err then
     return nil, err
   end

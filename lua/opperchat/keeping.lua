@@ -185,8 +185,8 @@ local methods = core.methods("conversation")
 function methods:save(path)
   local own = core.open(self, "conversation").journal
   if own and own.path == path then
-    -- the file in its place would be no journal of anybody
-    misuse("save: this is the journal of the conversation, and up to date")
+    misuse("save: the journal of this conversation is up to date; "
+      .. "another file would take its place")
   end
   local saved, err = store.save(self, path)
   if not saved then
