@@ -174,7 +174,9 @@ describe("a turn that cannot be written is taken back", function()
       context_window = 4000, policy = policy.summarize { tokens = 10, turns = 1 },
       on_compact = function(_, err) told[#told + 1] = err and err.code or "done" end,
     }
-    chat:append("user", "q1"):append("assistant", "a1")
+    for i = 1, 20 do
+      chat:append("user", "question " .. i):append("assistant", "answer " .. i)
+    end
     kept.server:stream { 'data: {"choices":[{"index":0,"delta":{"content":"ok"},'
       .. '"finish_reason":"stop"}]}\n\n', "data: [DONE]\n\n" }
     kept.server:script { { "hold" }, { "send", "HTTP/1.1 200 OK\r\nContent-Length: 80\r\n\r\n"
@@ -182,8 +184,11 @@ describe("a turn that cannot be written is taken back", function()
       .. "     " } }
     assert(assert(chat:start("next")):wait())
     local before = chat:export()
-    while kept.server:status().held == 0 do
+    for _ = 1, 1000 do
       opperchat.poll(0.01)
+      if kept.server:status().held > 0 then
+        break
+      end
     end
     local give_back = kept.take_away(path)
     kept.server:release()
