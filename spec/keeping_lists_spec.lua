@@ -320,7 +320,8 @@ describe("a fork", function()
     fork:close()
     -- a journal is made shorter the same way
     chat:undo()
-    raises("save: the journal of this conversation is up to date; another file would take its place",
+    raises("save: the journal of this conversation is up to date; "
+      .. "another file would take its place",
       function() chat:save(path) end)
     chat:close()
     local before = #kept.lines(path)
