@@ -30,8 +30,8 @@ local function pick(list)
   return list[roll(#list)]
 end
 
-local WORDS = { "tea", "caf\195\169", "\230\188\162\229\173\151", "\240\159\153\130", "12.5", "\"so\"",
-  "\\n", "{}", "</b>", "\226\128\168", "a/b", "\tx" }
+local WORDS = { "tea", "caf\195\169", "\230\188\162\229\173\151", "\240\159\153\130", "12.5",
+  "\"so\"", "\\n", "{}", "</b>", "\226\128\168", "a/b", "\tx" }
 
 local function text(most)
   local words = {}
