@@ -7,7 +7,7 @@ local json = require "opperchat.json"
 local opperchat = require "opperchat"
 local policy = require "opperchat.policy"
 
-local ROUNDS = os.getenv("OPPERCHAT_GC") and 300 or 4000
+local ROUNDS = os.getenv("OPPERCHAT_GC") and 150 or os.getenv("OPPERCHAT_SLOW") and 400 or 4000
 
 -- ---------------------------------------------------------------------------
 -- Chance
