@@ -10,6 +10,7 @@
 #include "lcompat.h"
 #include "lconversation.h"
 #include "lhistory.h"
+#include "ljournal.h"
 #include "ljson.h"
 #include "lrequest.h"
 #include "lutil.h"
@@ -67,6 +68,7 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   lclient_register(L);
   lconversation_register(L);
   lhistory_register(L);
+  ljournal_register(L);
   lrequest_register(L);
   return 1;
 }

@@ -82,6 +82,13 @@
   X(E_WRONG_TYPE, STORE, "wrong_type", "the wrong type of file")             \
   X(E_FILE_CHANGED, STORE, "file_changed",                                   \
     "the file changed while it was read")                                    \
+  X(E_NOT_A_FILE, STORE, "not_a_file", "not a regular file")                 \
+  X(E_LOCKED, STORE, "locked", "another journal writes to this file")        \
+  X(E_WRITE, STORE, "write_failed", "the file cannot be written")            \
+  X(E_JOURNAL_CHANGED, STORE, "journal_changed",                             \
+    "the file is not as this journal left it")                               \
+  X(E_BAD_LINE, STORE, "bad_line", "a line of the file is broken")           \
+  X(E_BAD_VERSION, STORE, "bad_version", "an unknown version of the format") \
   /* wrong use: the binding raises these */                                  \
   X(E_ROLE, MISUSE, "unknown_role", "unknown role")                          \
   X(E_NO_ROLE, MISUSE, "no_role", "a message needs a role")                  \

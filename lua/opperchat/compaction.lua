@@ -11,6 +11,7 @@ local core = require "opperchat.core"
 local draft = require "opperchat.policy.draft"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
+local journal = require "opperchat.journal"
 local fit = require "opperchat.policy.fit"
 local limits = require "opperchat.limits"
 local message = require "opperchat.message"
@@ -382,8 +383,8 @@ end
 -- ---------------------------------------------------------------------------
 
 -- Makes an edit that was worked out on an earlier list. Returns what is to be
--- told, or nothing when a request is in flight: then it is made at its end. And an
--- error when it cannot be made any more.
+-- told, or nothing when a request is in flight: then it is made at its end; and
+-- why it could not be made.
 local function make_edit(chat, job, outcome)
   local state = core.state(chat)
   if core.is_busy(chat) then
@@ -391,30 +392,18 @@ local function make_edit(chat, job, outcome)
       errors = outcome.errors, is_finished = true }
     return {}
   end
-  local before = core.fork(chat)
+  local before = journal.before(chat)
   local done = core.patch(chat, job.base, job.list)
   if not done then
     local err = errors.new("cancelled", "list_changed",
       "the messages were edited while the policy was at work on them")
     return tellings(chat, {}, { { policy = "compaction", err = err } }), err
   end
-  local saved, err = compaction.keep(chat, before)
+  local saved, err = journal.after(chat, before)
   if not saved then
-    core.adopt(chat, before)
     return tellings(chat, {}, { { policy = "compaction", err = err } }), err
   end
   return tellings(chat, outcome.steps, outcome.errors)
-end
-
----Called when an edit between turns was made, to have it kept on disk: set by
----`opperchat.keeping`.
----@param chat opperchat.Conversation
----@param before opperchat.Conversation its list before
----@param prepared? opperchat.Prepared what a policy had made of it in between
----@return boolean? saved
----@return opperchat.Error? err
-function compaction.keep(chat, before, prepared) -- luacheck: no unused args
-  return true
 end
 
 -- Works out an edit, on its own copy of the list.
@@ -616,7 +605,8 @@ end
 ---Pins a message: no policy takes it out of the list, nor its turn.
 ---@param index integer negative ones count from the end
 ---@param on? boolean false: it is not pinned any more
----@return opperchat.Conversation self
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err of kind `store`: the journal could not be written
 function methods:pin(index, on)
   open(self)
   local count = #self
@@ -630,8 +620,9 @@ function methods:pin(index, on)
     errors.misuse("conversation is busy: a request is in flight "
       .. "(wait for it, cancel it, or work on a fork)")
   end
+  local before = journal.before(self)
   core.set_flag(self, at, "pinned", on ~= false)
-  return self
+  return journal.after(self, before)
 end
 
 return compaction

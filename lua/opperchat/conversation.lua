@@ -3,10 +3,14 @@
 local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
+local history = require "opperchat.history"
+local journal = require "opperchat.journal"
+local keeping = require "opperchat.keeping"
 local limits = require "opperchat.limits"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
 local policy = require "opperchat.policy"
+local rebuild = require "opperchat.rebuild"
 local sending = require "opperchat.sending"
 local tools = require "opperchat.tools"
 
@@ -59,19 +63,8 @@ local function set_up(self, given, registry)
   return self
 end
 
----Makes a conversation.
----@param given? opperchat.ConversationOptions
----@return opperchat.Conversation
-function conversation.new(given)
-  local valid, problem = options.check(options.conversation, given)
-  if not valid then
-    misuse("conversation: " .. problem)
-  end
-  given = copy(given)
-  local system, messages = given.system, given.messages
-  given.system, given.messages = nil, nil
-
-  local self = set_up(core.conversation(), given)
+-- Puts the messages of its options into a new conversation.
+local function fill(self, system, messages)
   if system ~= nil then
     self:append("system", system)
   end
@@ -79,6 +72,124 @@ function conversation.new(given)
     self:splice(#self + 1, #self, messages)
   end
   return self
+end
+
+-- A conversation that goes on in the file its journal is, or begins it.
+local function new_journaled(given, system, messages)
+  local path, sync = given.journal, given.sync
+  -- so that nothing is written when the options are wrong
+  local trial = fill(set_up(core.conversation(), copy(given)), system, messages)
+  local state = core.state(trial)
+  local opened, err = keeping.open_journal(path,
+    { trace_id = state.trace_id, options = state.options })
+  if not opened then
+    return nil, err
+  end
+  local own = { file = opened.file, path = path, sync = sync or false }
+  local self, report
+  if opened.list then
+    self = set_up(opened.list, keeping.merge_options(opened.stored, given))
+    keeping.restore_usage(self, opened.stored)
+    report = keeping.report(opened.stored)
+    core.conversation_close(trial)
+    core.state(self).journal = own
+    return self, report
+  end
+  own.options, state.journal = opened.options, own
+  state.trace_id = given.trace_id or opened.stored.trace_id or state.trace_id
+  local written
+  written, err = journal.after(trial, core.conversation())
+  if not written then
+    journal.close(trial)
+    return nil, err
+  end
+  return trial
+end
+
+local function check_new(given, what)
+  local valid, problem = options.check(options.conversation, given)
+  if not valid then
+    misuse(what .. ": " .. problem)
+  end
+end
+
+---Makes a conversation.
+---@param given? opperchat.ConversationOptions
+---@return opperchat.Conversation? chat nil only with a `journal` that cannot be used
+---@return opperchat.LoadReport|opperchat.Error|nil report of a journal that was there already,
+---or an error of kind `store`
+function conversation.new(given)
+  check_new(given, "conversation")
+  given = copy(given)
+  local system, messages = given.system, given.messages
+  given.system, given.messages = nil, nil
+  if given.journal then
+    return new_journaled(given, system, messages)
+  end
+  return fill(set_up(core.conversation(), given), system, messages)
+end
+
+-- Has a conversation that is there begin a journal, if one is wanted.
+local function with_journal(self, path, sync, report)
+  if path then
+    local begun, err = keeping.begin_journal(self, path, sync)
+    if not begun then
+      self:close()
+      return nil, err
+    end
+  end
+  return self, report
+end
+
+---Makes a conversation of a file that `save` or a journal has written. Messages,
+---options and usage are those of the file; options that are given go before them.
+---@param path string
+---@param given? opperchat.ConversationOptions all but `system` and `messages`
+---@return opperchat.Conversation?
+---@return opperchat.LoadReport|opperchat.Error report
+function conversation.load(path, given)
+  check_new(given, "load")
+  if given and (given.system ~= nil or given.messages ~= nil) then
+    misuse("load: the messages are those of the file; append to it or splice it")
+  elseif given and given.journal == path then
+    return keeping.resume(path, given, conversation.new)
+  end
+  local list, stored = keeping.load_file(path)
+  if not list then
+    return nil, stored
+  end
+  local merged = keeping.merge_options(stored, given)
+  merged.journal, merged.sync = nil, nil
+  local self = set_up(list, merged)
+  keeping.restore_usage(self, stored)
+  return with_journal(self, given and given.journal, given and given.sync, keeping.report(stored))
+end
+
+---Makes a conversation of a plain list of messages, such as other programs write.
+---What makes the list invalid is mended.
+---@param source string|table JSON text of a list or of a request's body, or such a table
+---@param given? opperchat.ConversationOptions all but `messages`
+---@return opperchat.Conversation?
+---@return opperchat.HistoryRepair[]|opperchat.Error report what was mended
+function conversation.import(source, given)
+  check_new(given, "import")
+  if given and given.messages ~= nil then
+    misuse("import: the messages are those that are imported")
+  end
+  local messages, report, list = keeping.read_plain(source)
+  if not messages then
+    return nil, report
+  end
+  given = copy(given)
+  local path, sync = given.journal, given.sync
+  given.journal, given.sync = nil, nil
+  given.messages = not list and messages or nil
+  local self = conversation.new(given)
+  if list then
+    assert(core.take_messages(self, list, 1, #list))
+  end
+  -- not into what a journal has already: this is no part of it
+  return with_journal(self, path, sync, report)
 end
 
 -- ---------------------------------------------------------------------------
@@ -95,6 +206,7 @@ end
 ---@param fields? table
 ---@return opperchat.Conversation self
 function methods:append(role, content, fields)
+  local before = journal.before(self)
   local appended, code, text, detail
   if type(role) == "string" and type(content) == "string" and fields == nil and role ~= "tool" then
     appended, code, text, detail = core.append_text(self, role, content)
@@ -120,7 +232,7 @@ function methods:append(role, content, fields)
     misuse("append: " .. message.problem(code, text, detail))
   end
   message.set_flags(self, #self, type(role) == "table" and role or fields)
-  return self
+  return journal.after(self, before)
 end
 
 -- A position in a list of `count`: negative ones count from the end.
@@ -134,16 +246,8 @@ local function position(value, default, count, what)
   return value < 0 and value + count + 1 or value
 end
 
----Replaces the messages `i` to `j` by others. `j = i - 1` only inserts.
----
----The list stays as it is, and an error is raised, when a tool call would lose
----its result or a result its call.
----@param i integer negative ones count from the end
----@param j integer
----@param messages? table[]
----@return opperchat.Conversation self
-function methods:splice(i, j, messages)
-  open(self)
+-- The places of a splice, checked.
+local function check_splice(self, i, j, messages, given)
   local count = #self
   i = position(i, 1, count, "splice: i")
   j = position(j, i - 1, count, "splice: j")
@@ -152,10 +256,63 @@ function methods:splice(i, j, messages)
   end
   if messages ~= nil and type(messages) ~= "table" then
     misuse("splice: list of messages expected, got " .. type(messages))
+  elseif given ~= nil and type(given) ~= "table" then
+    misuse("splice: table of options expected, got " .. type(given))
+  end
+  for name, value in pairs(given or {}) do
+    if name ~= "repair" or type(value) ~= "boolean" then
+      misuse("splice: unknown option '%s' (repair = true or false)", tostring(name))
+    end
+  end
+  return i, j
+end
+
+-- The same with what makes the list invalid mended.
+local function splice_and_repair(self, i, j, messages)
+  local held, wanted = self:messages(), {}
+  for at = 1, i - 1 do
+    wanted[at] = held[at]
+  end
+  for _, given in ipairs(messages or {}) do
+    wanted[#wanted + 1] = given
+  end
+  for at = j + 1, #held do
+    wanted[#wanted + 1] = held[at]
+  end
+  local mended, report = history.repair(wanted)
+  local list = rebuild(self, held, mended, "splice")
+  local before = journal.before(self)
+  if list then
+    if core.is_busy(self) then
+      misuse("conversation is busy: a request is in flight "
+        .. "(wait for it, cancel it, or work on a fork)")
+    end
+    core.adopt(self, list)
+  end
+  local kept, err = journal.after(self, before)
+  return kept, kept and report or err
+end
+
+---Replaces the messages `i` to `j` by others. `j = i - 1` only inserts.
+---
+---The list stays as it is, and an error is raised, when a tool call would lose
+---its result or a result its call; with `repair = true` that is mended.
+---@param i integer negative ones count from the end
+---@param j integer
+---@param messages? table[]
+---@param given? {repair?: boolean}
+---@return opperchat.Conversation? self
+---@return opperchat.HistoryRepair[]|opperchat.Error|nil report what was mended; or why the
+---journal could not be written
+function methods:splice(i, j, messages, given)
+  open(self)
+  i, j = check_splice(self, i, j, messages, given)
+  if given and given.repair then
+    return splice_and_repair(self, i, j, messages)
   end
   local encoded = {}
-  for at, given in ipairs(messages or {}) do
-    local text, problem = message.encode_table(given)
+  for at, message_given in ipairs(messages or {}) do
+    local text, problem = message.encode_table(message_given)
     if not text then
       misuse("messages[%d]: %s", at, problem)
     end
@@ -166,6 +323,7 @@ function methods:splice(i, j, messages)
       misuse("splice: list of messages expected, got a table with the key " .. tostring(key))
     end
   end
+  local before = journal.before(self)
   local done, code, text, detail, at = core.splice(self, i, j - i + 1, encoded)
   if not done then
     if at and (code == "orphan_result" or code == "open_call") then
@@ -177,10 +335,10 @@ function methods:splice(i, j, messages)
     end
     misuse("messages[%d]: %s", at or 0, message.problem(code, text, detail))
   end
-  for offset, given in ipairs(messages or {}) do
-    message.set_flags(self, i + offset - 1, given)
+  for offset, message_given in ipairs(messages or {}) do
+    message.set_flags(self, i + offset - 1, message_given)
   end
-  return self
+  return journal.after(self, before)
 end
 
 ---Takes back the last turns: each user message with everything behind it.
@@ -192,9 +350,9 @@ function methods:undo(n)
     misuse("undo: number of turns expected, got "
       .. (type(n) == "number" and tostring(n) or type(n)))
   end
-  local first = core.turn(self, n or 1)
-  core.cut(self, first - 1)
-  return self
+  local before = journal.before(self)
+  core.cut(self, core.turn(self, n or 1) - 1)
+  return journal.after(self, before)
 end
 
 ---Drops all turns. The head (system and developer messages at the beginning)
@@ -202,8 +360,9 @@ end
 ---@return opperchat.Conversation self
 function methods:clear()
   open(self)
+  local before = journal.before(self)
   core.cut(self, core.head(self))
-  return self
+  return journal.after(self, before)
 end
 
 ---Another conversation that begins with the same messages and options. It is
@@ -217,6 +376,8 @@ function methods:fork(given)
     misuse("fork: " .. problem)
   elseif given and (given.system ~= nil or given.messages ~= nil) then
     misuse("fork: a fork begins with the messages of its origin; append to it or splice it")
+  elseif given and given.journal ~= nil then
+    misuse("fork: a fork has no journal: save it, and load it with one")
   end
   local merged = copy(state.options)
   for name, value in pairs(given or {}) do
@@ -226,7 +387,7 @@ function methods:fork(given)
     -- either takes the place of both
     merged.schema, merged.response_format = given.schema, given.response_format
   end
-  merged.journal = nil
+  merged.journal, merged.sync = nil, nil
   -- the tools it has already are on the wire; what runs them comes along
   local registry = not (given and given.tools) and state.registry or nil
   local other = set_up(core.fork(self), merged, registry)
@@ -259,7 +420,8 @@ end
 ---Adds a tool that the model may call: see `run`. One of the same name is
 ---replaced.
 ---@param tool opperchat.Tool
----@return opperchat.Conversation self
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err of kind `store`: the journal could not be written
 function methods:tool(tool)
   local state = open(self)
   -- all of it on copies: a tool that cannot be written changes nothing
@@ -275,9 +437,18 @@ function methods:tool(tool)
   changed.tools = tools.wire(registry)
   local new = { options = changed }
   encode_options(new)
-  state.registry, state.options = registry, changed
-  state.fields, state.stream_fields, state.fields_tokens = new.fields, nil, nil
-  return self
+  local old = { registry = state.registry, options = state.options, fields = state.fields }
+  local function set(to)
+    state.registry, state.options, state.fields = to.registry, to.options, to.fields
+    state.stream_fields, state.fields_tokens = nil, nil
+  end
+  new.registry = registry
+  set(new)
+  local kept, err = journal.after(self, journal.before(self))
+  if not kept then
+    set(old)
+  end
+  return kept, err
 end
 
 -- ---------------------------------------------------------------------------
@@ -324,6 +495,7 @@ function methods:close()
     core.conversation_close(self)
     sending.cancel(core.state(self))
     compaction.stop(self)
+    journal.close(self)
   end
 end
 

@@ -13,6 +13,7 @@ local driver = require "opperchat.driver"
 local json = require "opperchat.json"
 require "opperchat.models"
 require "opperchat.oneshot"
+local history = require "opperchat.history"
 local media = require "opperchat.media"
 local policy = require "opperchat.policy"
 local tokens = require "opperchat.tokens"
@@ -39,6 +40,8 @@ local opperchat = {
   ---What keeps a conversation short: keep, fit, shrink, summarize, remember,
   ---pipeline.
   policy = policy,
+  ---Plain lists of messages: split, check, repair.
+  history = history,
   ---How texts are counted; `tokens.count` may be replaced.
   tokens = tokens,
 }
@@ -55,6 +58,24 @@ end
 ---@return opperchat.Conversation
 function opperchat.conversation(options)
   return conversation.new(options)
+end
+
+---Makes a conversation of a file that `chat:save` or a journal has written.
+---@param path string
+---@param options? opperchat.ConversationOptions all but `system` and `messages`
+---@return opperchat.Conversation?
+---@return opperchat.LoadReport|opperchat.Error report
+function opperchat.load(path, options)
+  return conversation.load(path, options)
+end
+
+---Makes a conversation of a plain list of messages, mended where that is needed.
+---@param source string|table JSON text of a list or of a request's body, or such a table
+---@param options? opperchat.ConversationOptions all but `messages`
+---@return opperchat.Conversation?
+---@return opperchat.HistoryRepair[]|opperchat.Error report
+function opperchat.import(source, options)
+  return conversation.import(source, options)
 end
 
 ---What kind of object a value is.

@@ -20,6 +20,10 @@ local getmetatable, next, setmetatable, type = getmetatable, next, setmetatable,
 -- nil before 5.3: there each number is a double
 local tointeger, number_type = rawget(math, "tointeger"), rawget(math, "type")
 
+-- Not `next` by name in a loop: LuaJIT 2.1.0-beta3 compiles such a loop in a way
+-- of its own, and in long runs it was seen to skip a key or hand out a wrong one.
+local step = next
+
 local json = {}
 
 -- What is written. Reading goes as deep as the core (512), which is for
@@ -268,7 +272,7 @@ local function examine(state, value, as_list)
   local mark = getmetatable(value)
   local is_list = mark ~= nil and list_marks[mark]
   local count, highest, keys = 0, 0, {}
-  for key in next, value do
+  for key in step, value do
     local kind = type(key)
     if kind == "string" then
       keys[#keys + 1] = key
@@ -550,7 +554,7 @@ local function clean(value, empty)
     return setmetatable(value, json.array_mt)
   end
   local length = first ~= nil and #value
-  for key, item in next, value do
+  for key, item in step, value do
     local kind = type(item)
     if kind == "table" then
       clean(item, empty)

@@ -6,6 +6,7 @@ local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
+local journal = require "opperchat.journal"
 local json = require "opperchat.json"
 local media = require "opperchat.media"
 local message = require "opperchat.message"
@@ -181,7 +182,7 @@ local function look_ahead(self, prompt, given, what)
   local list = core.fork(self)
   local err = append_prompt(list, prompt)
   if err then
-    misuse(what .. ": " .. err.message)
+    misuse("send: " .. err.message)
   end
   local forecast = compaction.forecast(self, list, plan.given)
   local text, code, problem, detail = core.body(list, fields, {})
@@ -308,7 +309,7 @@ local function turn_of(self, plan, setup, fields, prepared)
   return {
     setup = setup, fields = fields, is_stream = plan.is_stream, given = plan.given,
     prepared = prepared, in_background = not plan.can_ask,
-    before = state.journal and core.fork(self) or nil,
+    before = journal.before(self),
     sent = {
       fields = compaction.fields_tokens(state, plan.given),
       model = type(model) == "string" and model or nil,
@@ -397,14 +398,10 @@ end
 -- conversation's own. Adds what is to be told then to `calls`.
 local function take_over(self, work, calls)
   local state, done = core.state(self), core.state(work)
-  local before = state.journal and core.fork(self)
+  local before = journal.before(self)
   core.adopt(self, work)
-  local saved, err = true, nil
-  if before then
-    saved, err = compaction.keep(self, before)
-  end
+  local saved, err = journal.after(self, before)
   if not saved then
-    core.adopt(self, before)
     return err
   end
   state.anchor = done.anchor

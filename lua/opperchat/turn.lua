@@ -3,6 +3,7 @@
 local client = require "opperchat.client"
 local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
+local journal = require "opperchat.journal"
 local limits = require "opperchat.limits"
 local request = require "opperchat.request"
 local tokens = require "opperchat.tokens"
@@ -49,8 +50,7 @@ local function again(self, state)
 end
 
 -- The turn could not be written down, so it is none.
-local function take_back(state, err)
-  core.adopt(state.conversation, state.turn.before)
+local function give_up(state, err)
   err.partial, err.trace_id = state.failed and state.result.partial or state.result,
     state.result.trace_id
   state.failed, state.committed, state.result = true, false, err
@@ -93,9 +93,9 @@ local function settle(state)
     tokens.learn(chat, state.client, told.usage, of.sent)
   end
   if state.committed and of.before then
-    local saved, err = compaction.keep(chat, of.before, of.prepared)
+    local saved, err = journal.after(chat, of.before, of.prepared)
     if not saved then
-      take_back(state, err)
+      give_up(state, err)
     end
   end
   if state.committed and of.prepared then
