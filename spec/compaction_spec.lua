@@ -540,6 +540,67 @@ describe("summarize", function()
     assert.are.equal(3, chat:usage().requests)
   end)
 
+  it("is paid for once when a run fails later", function()
+    local chat = new_chat { tools = { { name = "f", parameters = {}, run = function()
+      return "r"
+    end } } }
+    local bytes = chats.bytes(chat)
+    answer("sum")
+    answer({ role = "assistant", content = json.null, tool_calls = { call("c1") } },
+      { finish_reason = "tool_calls" })
+    chats.fail(400, "no")
+    assert.is_nil((chat:run("u10")))
+    assert.are.equal(bytes, chats.bytes(chat))
+    answer("a10")
+    assert(chat:send("u10"))
+    assert.are.equal(1, count_summaries())
+    assert.is_truthy(show(chat):find("^a:Earlier: sum u%d.* u9 a9 u10 a10$"))
+  end)
+
+  it("leaves one alone that is pinned", function()
+    local chat = new_chat()
+    answer("sum1")
+    assert(chat:compact())
+    chat:pin(1)
+    fill(chat, 10, 17, SIZE)
+    answer("sum2")
+    assert(chat:compact())
+    assert.are.equal("a:Earlier: sum2 a:Earlier: sum1 u16 a16 u17 a17", show(chat))
+    assert.is_true(chat:messages(2)[1].pinned)
+    -- the one that is not goes on
+    fill(chat, 18, 25, SIZE)
+    answer("sum3")
+    assert(chat:compact())
+    assert.are.equal("a:Earlier: sum3 a:Earlier: sum1 u24 a24 u25 a25", show(chat))
+    local requests = chats.server:requests()
+    assert.is_truthy(requests[3].json.messages[2].content:find("before:\nsum2\n", 1, true))
+  end)
+
+  it("comes with what had arrived of an answer that is kept", function()
+    local given, log = recorder { keep_partial = true }
+    local chat = new_chat(given)
+    answer("sum")
+    chats.server:script { { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+      .. 'data: {"choices":[{"index":0,"delta":{"content":"half"}}]}\n\n' }, { "close" } }
+    assert.is_nil((chat:send("u10", { stream = true })))
+    assert.is_truthy(show(chat):find("^a:Earlier: sum u6 .* u10 a:half$"))
+    assert.are.equal(1, #log.dropped)
+    assert.are.equal(1, #log.reports)
+  end)
+
+  it("keeps calls that still wait for their results", function()
+    local chat = new_chat { policy = { summarize(), policy.keep { turns = 1 },
+      policy.shrink {}, policy.fit { tokens = 300 } } }
+    chat:append("user", "u10"):append { role = "assistant", tool_calls = { call("c1"), call("c2") } }
+    chat:append("tool", "r", { tool_call_id = "c2" })
+    answer("sum")
+    assert(chat:compact())
+    assert.are.equal("a:Earlier: sum u10 c:- t:r", show(chat))
+    chat:append("tool", "r1", { tool_call_id = "c1" })
+    answer("a10")
+    assert(chat:send())
+  end)
+
   it("goes before what trims", function()
     local chat = new_chat { policy = { summarize(), policy.fit { tokens = 1000 } } }
     answer("")
@@ -965,6 +1026,57 @@ describe("between turns", function()
     release()
     assert.are.equal("a:Earlier: sum u8 a8 u9 a9 u10 a10", show(chat))
     assert.are.equal(14, report.dropped)
+  end)
+
+  it("is not asked for beside it, by whoever waits", function()
+    local chat = compacting()
+    answer("a11")
+    assert(chat:send("u11"))
+    answer("a12")
+    assert(chat:run("u12"))
+    assert.are.equal(1, count_summaries())
+    release()
+    assert.is_truthy(show(chat):find("^a:Earlier: sum u6 .* u12 a12$"))
+    assert.are.equal(1, count_summaries())
+  end)
+
+  it("ends with the conversation that compacts within go", function()
+    local chat = new_chat()
+    chats.hold("sum")
+    local report, err
+    opperchat.go(function()
+      report, err = chat:compact()
+    end)
+    chats.wait_held(1)
+    chat:close()
+    chats.settle()
+    assert.is_nil(report)
+    assert.are.equal("cancelled", err.kind)
+  end)
+
+  it("may be followed by whatever its handlers do", function()
+    local chat
+    local seen = {}
+    chat = new_chat { on_drop = function(messages)
+      seen[#seen + 1] = #messages
+      chat:append("user", "noted")
+      answer("yes")
+      assert(chat:start(nil, { stream = false }))
+    end }
+    answer("a10")
+    answer("sum")
+    assert(start(chat, "u10"))
+    chats.settle()
+    assert.is_truthy(show(chat):find("^a:Earlier: sum u6 .* u10 a10 u:noted a:yes$"))
+    assert.are.same({ 10 }, seen)
+    -- and before a request that waits
+    fill(chat, 11, 16, SIZE)
+    answer("sum2")
+    answer("a17")
+    assert(chat:send("u17"))
+    chats.settle()
+    assert.is_truthy(show(chat):find("^a:Earlier: sum2 .* u17 a17 u:noted a:yes$"), show(chat))
+    assert.are.equal(2, #seen)
   end)
 
   it("leaves the list when it fails, and is not tried again at once", function()

@@ -117,6 +117,9 @@ local function random_history()
   if chance(20) then
     chat:append("assistant", "Earlier: " .. text(10))
     core.set_flag(chat, #chat, "summary", true)
+    if chance(15) then
+      core.set_flag(chat, #chat, "pinned", true)
+    end
   end
   if chance(20) then
     chat:append("assistant", "Welcome!", fields())
