@@ -125,12 +125,18 @@ local function draft_of(state, list, given, job)
   return result
 end
 
--- Lets the policy edit a draft. What asks a model and failed a while ago is not
--- asked again yet.
+-- Whether a model is asked in vain: for just the same in the background, or
+-- because it has failed a while ago.
+local function should_wait(state, job, made)
+  local owner = state.origin and core.state(state.origin) or state
+  return owner.background ~= nil and owner.background ~= job
+    or state.ask_again_at ~= nil and made:tokens() < state.ask_again_at
+end
+
+-- Lets the policy edit a draft.
 local function apply(state, job)
   local made = draft_of(state, job.list, job.given, job)
-  if job.can_ask and not job.is_forced and state.ask_again_at
-      and made:tokens() < state.ask_again_at then
+  if job.can_ask and not job.is_forced and should_wait(state, job, made) then
     made.can_ask = false
   end
   local outcome = policy.run(state.policy, made)
