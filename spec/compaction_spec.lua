@@ -398,12 +398,7 @@ describe("summarize", function()
       local chat = new_chat()
       local bytes = chats.bytes(chat)
       chats.hold("late")
-      -- what cancels it is a handler of another request
-      local other = chats.new { client = opperchat.client { base_url = chats.server.url,
-        api_key = "x" } }
-      local result
       opperchat.go(function()
-        chats.wait_until = nil
         opperchat.sleep(0.1)
         if way == "cancel" then
           chat:cancel()
@@ -426,8 +421,6 @@ describe("summarize", function()
         assert(chat:send("u10"))
         assert.are.equal("a10", chat:last().content)
       end
-      assert.is_nil(result)
-      other:close()
       chats.server:release()
       chats.settle()
     end
@@ -471,7 +464,8 @@ describe("summarize", function()
     assert(chat:compact())
     assert.are.equal(3, #chats.server:requests())
     fill(chat, 11, 19, SIZE)
-    _, err = chat:compact()
+    report, err = chat:compact()
+    assert.is_nil(report)
     assert.are.equal("max_tokens_total", err.code)
     assert.are.equal("limit", err.kind)
     assert.are.equal(3, #chats.server:requests())
@@ -546,6 +540,67 @@ describe("summarize", function()
     assert.are.equal(3, chat:usage().requests)
   end)
 
+  it("is paid for once when a run fails later", function()
+    local chat = new_chat { tools = { { name = "f", parameters = {}, run = function()
+      return "r"
+    end } } }
+    local bytes = chats.bytes(chat)
+    answer("sum")
+    answer({ role = "assistant", content = json.null, tool_calls = { call("c1") } },
+      { finish_reason = "tool_calls" })
+    chats.fail(400, "no")
+    assert.is_nil((chat:run("u10")))
+    assert.are.equal(bytes, chats.bytes(chat))
+    answer("a10")
+    assert(chat:send("u10"))
+    assert.are.equal(1, count_summaries())
+    assert.is_truthy(show(chat):find("^a:Earlier: sum u%d.* u9 a9 u10 a10$"))
+  end)
+
+  it("leaves one alone that is pinned", function()
+    local chat = new_chat()
+    answer("sum1")
+    assert(chat:compact())
+    chat:pin(1)
+    fill(chat, 10, 17, SIZE)
+    answer("sum2")
+    assert(chat:compact())
+    assert.are.equal("a:Earlier: sum2 a:Earlier: sum1 u16 a16 u17 a17", show(chat))
+    assert.is_true(chat:messages(2)[1].pinned)
+    -- the one that is not goes on
+    fill(chat, 18, 25, SIZE)
+    answer("sum3")
+    assert(chat:compact())
+    assert.are.equal("a:Earlier: sum3 a:Earlier: sum1 u24 a24 u25 a25", show(chat))
+    local requests = chats.server:requests()
+    assert.is_truthy(requests[3].json.messages[2].content:find("before:\nsum2\n", 1, true))
+  end)
+
+  it("comes with what had arrived of an answer that is kept", function()
+    local given, log = recorder { keep_partial = true }
+    local chat = new_chat(given)
+    answer("sum")
+    chats.server:script { { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+      .. 'data: {"choices":[{"index":0,"delta":{"content":"half"}}]}\n\n' }, { "close" } }
+    assert.is_nil((chat:send("u10", { stream = true })))
+    assert.is_truthy(show(chat):find("^a:Earlier: sum u6 .* u10 a:half$"))
+    assert.are.equal(1, #log.dropped)
+    assert.are.equal(1, #log.reports)
+  end)
+
+  it("keeps calls that still wait for their results", function()
+    local chat = new_chat { policy = { summarize(), policy.keep { turns = 1 },
+      policy.shrink {}, policy.fit { tokens = 300 } } }
+    chat:append("user", "u10"):append { role = "assistant", tool_calls = { call("c1"), call("c2") } }
+    chat:append("tool", "r", { tool_call_id = "c2" })
+    answer("sum")
+    assert(chat:compact())
+    assert.are.equal("a:Earlier: sum u10 c:- t:r", show(chat))
+    chat:append("tool", "r1", { tool_call_id = "c1" })
+    answer("a10")
+    assert(chat:send())
+  end)
+
   it("goes before what trims", function()
     local chat = new_chat { policy = { summarize(), policy.fit { tokens = 1000 } } }
     answer("")
@@ -580,8 +635,8 @@ describe("remember", function()
     answer('{"facts":["Ann likes tea"]}', { usage = USAGE })
     answer("a10")
     assert(chat:send("u10"))
-    assert.are.equal('s s:What is known: {"facts":["Ann likes tea"]} u6 a6 u7 a7 u8 a8 u9 a9 u10 a10',
-      show(chat))
+    assert.are.equal('s s:What is known: {"facts":["Ann likes tea"]} '
+      .. "u6 a6 u7 a7 u8 a8 u9 a9 u10 a10", show(chat))
     local request = chats.server:requests()[1].json
     assert.are.equal("json_schema", request.response_format.type)
     assert.are.equal("Known: {}\n\nThe conversation:\n\nUser: u1",
@@ -801,8 +856,8 @@ describe("between turns", function()
         local reply = request:wait()
         assert.are.equal(way == "answer", reply ~= nil)
         chats.settle()
-        assert.is_truthy(show(chat):find(way == "answer" and "^a:Earlier: sum u6 .* u10 a10 u11 a11$"
-          or "^a:Earlier: sum u6 .* u10 a10$"), way)
+        assert.is_truthy(show(chat):find(way == "answer"
+          and "^a:Earlier: sum u6 .* u10 a10 u11 a11$" or "^a:Earlier: sum u6 .* u10 a10$"), way)
       end
       assert.are.same({ "u1 a1 u2 a2 u3 a3 u4 a4 u5 a5" }, log.dropped)
       assert.are.equal(1, count_summaries())
@@ -835,7 +890,8 @@ describe("between turns", function()
         finish_reason = "stop", message = { role = "assistant", content = "a11" } } } }
       chats.server:script { { "sleep", 0.3 }, { "send", "HTTP/1.1 "
         .. (way:find("fail") and "400 Bad Request" or "200 OK")
-        .. "\r\nContent-Type: application/json\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body } }
+        .. "\r\nContent-Type: application/json\r\nContent-Length: " .. #body
+        .. "\r\n\r\n" .. body } }
       opperchat.go(go_on)
       chats.poll_until(function()
         return #chats.server:requests() == 3
@@ -970,6 +1026,57 @@ describe("between turns", function()
     release()
     assert.are.equal("a:Earlier: sum u8 a8 u9 a9 u10 a10", show(chat))
     assert.are.equal(14, report.dropped)
+  end)
+
+  it("is not asked for beside it, by whoever waits", function()
+    local chat = compacting()
+    answer("a11")
+    assert(chat:send("u11"))
+    answer("a12")
+    assert(chat:run("u12"))
+    assert.are.equal(1, count_summaries())
+    release()
+    assert.is_truthy(show(chat):find("^a:Earlier: sum u6 .* u12 a12$"))
+    assert.are.equal(1, count_summaries())
+  end)
+
+  it("ends with the conversation that compacts within go", function()
+    local chat = new_chat()
+    chats.hold("sum")
+    local report, err
+    opperchat.go(function()
+      report, err = chat:compact()
+    end)
+    chats.wait_held(1)
+    chat:close()
+    chats.settle()
+    assert.is_nil(report)
+    assert.are.equal("cancelled", err.kind)
+  end)
+
+  it("may be followed by whatever its handlers do", function()
+    local chat
+    local seen = {}
+    chat = new_chat { on_drop = function(messages)
+      seen[#seen + 1] = #messages
+      chat:append("user", "noted")
+      answer("yes")
+      assert(chat:start(nil, { stream = false }))
+    end }
+    answer("a10")
+    answer("sum")
+    assert(start(chat, "u10"))
+    chats.settle()
+    assert.is_truthy(show(chat):find("^a:Earlier: sum u6 .* u10 a10 u:noted a:yes$"))
+    assert.are.same({ 10 }, seen)
+    -- and before a request that waits
+    fill(chat, 11, 16, SIZE)
+    answer("sum2")
+    answer("a17")
+    assert(chat:send("u17"))
+    chats.settle()
+    assert.is_truthy(show(chat):find("^a:Earlier: sum2 .* u17 a17 u:noted a:yes$"), show(chat))
+    assert.are.equal(2, #seen)
   end)
 
   it("leaves the list when it fails, and is not tried again at once", function()

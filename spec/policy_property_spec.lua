@@ -7,7 +7,7 @@ local json = require "opperchat.json"
 local opperchat = require "opperchat"
 local policy = require "opperchat.policy"
 
-local ROUNDS = os.getenv("OPPERCHAT_GC") and 300 or 4000
+local ROUNDS = os.getenv("OPPERCHAT_GC") and 150 or os.getenv("OPPERCHAT_SLOW") and 400 or 4000
 
 -- ---------------------------------------------------------------------------
 -- Chance
@@ -30,8 +30,8 @@ local function pick(list)
   return list[roll(#list)]
 end
 
-local WORDS = { "tea", "caf\195\169", "\230\188\162\229\173\151", "\240\159\153\130", "12.5", "\"so\"",
-  "\\n", "{}", "</b>", "\226\128\168", "a/b", "\tx" }
+local WORDS = { "tea", "caf\195\169", "\230\188\162\229\173\151", "\240\159\153\130", "12.5",
+  "\"so\"", "\\n", "{}", "</b>", "\226\128\168", "a/b", "\tx" }
 
 local function text(most)
   local words = {}
@@ -117,6 +117,9 @@ local function random_history()
   if chance(20) then
     chat:append("assistant", "Earlier: " .. text(10))
     core.set_flag(chat, #chat, "summary", true)
+    if chance(15) then
+      core.set_flag(chat, #chat, "pinned", true)
+    end
   end
   if chance(20) then
     chat:append("assistant", "Welcome!", fields())
@@ -362,8 +365,8 @@ end
 
 -- What fit alone promises: it fits, or nothing has changed and that is said.
 local function check_fit(of, chat, outcome, made)
-  local limit = of.tokens or made.window
-  if not limit then
+  local limit = math.min(of.tokens or 1 / 0, made.window or 1 / 0)
+  if limit == 1 / 0 then
     assert.is_true(is_same(chat, made.list))
     return
   end

@@ -121,7 +121,10 @@ static int message_info(lua_State *L) {
   return 4;
 }
 
-/* find_flag(conversation, flag) -> index of the first message with it | nil */
+/*
+ * find_flag(conversation, flag) -> index of the first message with it that is
+ * not pinned | nil
+ */
 static int find_flag(lua_State *L) {
   const oc_history *history = &lconversation_open(L, 1)->history;
   size_t len;
@@ -129,7 +132,8 @@ static int find_flag(lua_State *L) {
   unsigned flag = oc_flag_parse(name, len);
   size_t i;
   for(i = 0; i < history->count; i++) {
-    if(oc_history_at(history, i)->flags & flag) {
+    unsigned flags = oc_history_at(history, i)->flags;
+    if(flags & flag && !(flags & OC_FLAG_PINNED)) {
       lcompat_push_integral(L, i + 1);
       return 1;
     }

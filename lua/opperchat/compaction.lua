@@ -125,12 +125,18 @@ local function draft_of(state, list, given, job)
   return result
 end
 
--- Lets the policy edit a draft. What asks a model and failed a while ago is not
--- asked again yet.
+-- Whether a model is asked in vain: for just the same in the background, or
+-- because it has failed a while ago.
+local function should_wait(state, job, made)
+  local owner = state.origin and core.state(state.origin) or state
+  return owner.background ~= nil and owner.background ~= job
+    or state.ask_again_at ~= nil and made:tokens() < state.ask_again_at
+end
+
+-- Lets the policy edit a draft.
 local function apply(state, job)
   local made = draft_of(state, job.list, job.given, job)
-  if job.can_ask and not job.is_forced and state.ask_again_at
-      and made:tokens() < state.ask_again_at then
+  if job.can_ask and not job.is_forced and should_wait(state, job, made) then
     made.can_ask = false
   end
   local outcome = policy.run(state.policy, made)
@@ -285,8 +291,11 @@ function compaction.prepare(chat, list, prompts, given, can_ask)
     tokens.settle(list, measure_of(state, given).model)
     return { list = list, prompts = prompts, steps = steps, errors = {} }
   end
-  window.prefetch(client_of(state), state.options.model, state.options.context_window)
-  local job = { list = list, given = given, can_ask = can_ask }
+  if policy.wants_window(state.policy) then
+    window.prefetch(client_of(state), state.options.model, state.options.context_window)
+  end
+  -- what is at work in the background already is not asked for twice
+  local job = { list = list, given = given, can_ask = can_ask and not state.background }
   local outcome = can_ask and in_foreground(state, job, apply, state, job) or apply(state, job)
   extend(steps, outcome.steps)
   if has_asked(outcome.steps) then
@@ -582,7 +591,8 @@ function compaction.forecast(chat, list, given)
   return {
     tokens = size, how = how, window = window.of(of.client, of.model, state.options.context_window),
     cost = price and price * size, messages = #list, policies = report.policies,
-    would_ask = outcome.would_ask, err = find_fatal(outcome),
+    would_ask = outcome.would_ask,
+    err = find_fatal(outcome) or compaction.check_limits(state, list, given),
   }
 end
 

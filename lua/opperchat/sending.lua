@@ -389,7 +389,7 @@ local function make_scratch(self)
     state[name] = value
   end
   state.in_flight, state.work, state.journal = nil, nil, nil
-  state.background, state.foreground = nil, nil
+  state.background, state.foreground, state.paid = nil, nil, nil
   state.origin, state.deferred = state.origin or self, {}
   return work
 end
@@ -632,7 +632,8 @@ local function run_turn(self, prompt, plan)
     end
   elseif is_open then
     -- what a model has written for the policy was paid for
-    compaction.take_ready(self, core.state(work).ready)
+    local done = core.state(work)
+    compaction.take_ready(self, done.paid or done.ready)
   end
   core.conversation_close(work)
   return end_work(self, calls, plan, given.on_done, reply, err)

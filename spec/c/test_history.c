@@ -507,8 +507,9 @@ static void make_letters(void) {
     if(i == 'X' - 'A' || i == 'Y' - 'A')
       strcpy(text, texts[i == 'X' - 'A' ? CALL_A : RESULT_A]);
     else
-      sprintf(text, "{\"role\":\"%s\",\"content\":\"%*d\"}",
-              i % 2 ? "assistant" : "user", i + 1, i);
+      sprintf(text, "{\"role\":\"%s\",\"content\":\"%.*s\"}",
+              i % 2 ? "assistant" : "user", i + 1,
+              "abcdefghijklmnopqrstuvwxyz");
     CHECK(!oc_message_json(&letters[i], text, strlen(text), NULL));
   }
 }
