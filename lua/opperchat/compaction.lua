@@ -294,8 +294,11 @@ function compaction.prepare(chat, list, prompts, given, can_ask)
     tokens.settle(list, measure_of(state, given).model)
     return { list = list, prompts = prompts, steps = steps, errors = {} }
   end
-  window.prefetch(client_of(state), state.options.model, state.options.context_window)
-  local job = { list = list, given = given, can_ask = can_ask }
+  if policy.wants_window(state.policy) then
+    window.prefetch(client_of(state), state.options.model, state.options.context_window)
+  end
+  -- what is at work in the background already is not asked for twice
+  local job = { list = list, given = given, can_ask = can_ask and not state.background }
   local outcome = can_ask and in_foreground(state, job, apply, state, job) or apply(state, job)
   extend(steps, outcome.steps)
   if has_asked(outcome.steps) then
@@ -591,7 +594,8 @@ function compaction.forecast(chat, list, given)
   return {
     tokens = size, how = how, window = window.of(of.client, of.model, state.options.context_window),
     cost = price and price * size, messages = #list, policies = report.policies,
-    would_ask = outcome.would_ask, err = find_fatal(outcome),
+    would_ask = outcome.would_ask,
+    err = find_fatal(outcome) or compaction.check_limits(state, list, given),
   }
 end
 

@@ -105,6 +105,7 @@ local function remember(given)
   if not valid then
     errors.misuse("policy.remember: option 'schema': %s", problem)
   end
+  checked.wants_window = checked.tokens == nil
   return setmetatable(checked, Remember)
 end
 
