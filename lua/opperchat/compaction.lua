@@ -250,12 +250,15 @@ local function has_asked(steps)
 end
 
 -- Works on something that the program waits for: meanwhile nothing begins in the
--- background.
+-- background. Several may be at it, and end in any order.
 local function in_foreground(state, job, fn, ...)
-  local before = state.foreground
-  state.foreground = job
+  state.foreground = state.foreground or {}
+  state.foreground[job] = true
   local worked, result = driver.protect(fn, ...)
-  state.foreground = before
+  state.foreground[job] = nil
+  if next(state.foreground) == nil then
+    state.foreground = nil
+  end
   if not worked then
     error(result, 0)
   end

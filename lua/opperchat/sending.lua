@@ -684,8 +684,12 @@ function sending.cancel(state)
   while state.work do
     state = core.state(state.work)
   end
-  if state.foreground and state.foreground.asking then
-    sending.cancel(core.state(state.foreground.asking))
+  local asking = {}
+  for job in pairs(state.foreground or {}) do
+    asking[#asking + 1] = job.asking
+  end
+  for _, scratch in ipairs(asking) do
+    sending.cancel(core.state(scratch))
   end
   local in_flight = state.in_flight
   if in_flight and core.kind(in_flight) then
