@@ -334,7 +334,8 @@ local function check_result(chat, outcome, made, names, log)
   -- one summary, one message of facts, and none when nobody could write it
   local counts = { [2] = 0, [4] = 0 }
   for _, entry in ipairs(after) do
-    if entry.flags > 1 then
+    -- one that the program has pinned is the program's
+    if entry.flags > 1 and not entry.pinned then
       counts[entry.flags] = counts[entry.flags] + 1
     end
   end
