@@ -96,7 +96,7 @@ local function ask(state, job, messages, given)
   end
   local send = options.copy(given.options or {})
   send.schema = given.schema
-  job.asking = scratch
+  job.asking, core.state(scratch).asked_by = scratch, state.origin or job.chat
   local reply
   reply, err = scratch:send(nil, send)
   job.asking = nil
@@ -298,7 +298,7 @@ function compaction.prepare(chat, list, prompts, given, can_ask)
     window.prefetch(client_of(state), state.options.model, state.options.context_window)
   end
   -- what is at work in the background already is not asked for twice
-  local job = { list = list, given = given, can_ask = can_ask and not state.background }
+  local job = { chat = chat, list = list, given = given, can_ask = can_ask and not state.background }
   local outcome = can_ask and in_foreground(state, job, apply, state, job) or apply(state, job)
   extend(steps, outcome.steps)
   if has_asked(outcome.steps) then
@@ -420,7 +420,7 @@ end
 
 -- Works out an edit, on its own copy of the list.
 local function work_out(chat, job)
-  job.base, job.list = core.fork(chat), core.fork(chat)
+  job.chat, job.base, job.list = chat, core.fork(chat), core.fork(chat)
   return apply(core.state(chat), job)
 end
 

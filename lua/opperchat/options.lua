@@ -350,7 +350,7 @@ local kinds = {
     -- beyond it numbers cannot be told apart, and C has no room for them
     return is_integer(value) and value >= 1 and value <= 2 ^ 53
   end,
-  ["number from 0 to 1"] = function(value)
+  ["number above 0, at most 1"] = function(value)
     return is_finite(value) and value > 0 and value <= 1
   end,
   ["number >= 0"] = function(value) return is_finite(value) and value >= 0 end,

@@ -57,7 +57,7 @@ end
 local function fit(given)
   local checked = check.options("fit", given, {
     tokens = { "integer >= 1" },
-    target = { "number from 0 to 1", default = 0.5 },
+    target = { "number above 0, at most 1", default = 0.5 },
   })
   checked.wants_window = checked.tokens == nil
   return setmetatable(checked, Fit)

@@ -95,8 +95,8 @@ end
 local function summarize(given)
   local checked = check.options("summarize", given, {
     tokens = { "integer >= 1" },
-    at = { "number from 0 to 1", default = 0.85 },
-    target = { "number from 0 to 1", default = 0.5 },
+    at = { "number above 0, at most 1", default = 0.85 },
+    target = { "number above 0, at most 1", default = 0.5 },
     turns = { "integer >= 1", default = 2 },
     model = { "string" },
     prompt = { "string" },
