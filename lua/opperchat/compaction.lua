@@ -298,7 +298,8 @@ function compaction.prepare(chat, list, prompts, given, can_ask)
     window.prefetch(client_of(state), state.options.model, state.options.context_window)
   end
   -- what is at work in the background already is not asked for twice
-  local job = { chat = chat, list = list, given = given, can_ask = can_ask and not state.background }
+  local job = { chat = chat, list = list, given = given }
+  job.can_ask = can_ask and not state.background
   local outcome = can_ask and in_foreground(state, job, apply, state, job) or apply(state, job)
   extend(steps, outcome.steps)
   if has_asked(outcome.steps) then

@@ -354,7 +354,8 @@ local function start(self, prompt, plan)
   end
   if client_state.on_request then
     client_state.on_request {
-      conversation = state.origin or state.asked_by or self, url = client_state.base_url .. "/chat/completions",
+      conversation = state.origin or state.asked_by or self,
+      url = client_state.base_url .. "/chat/completions",
     }
   end
   local wanted = plan.wanted
