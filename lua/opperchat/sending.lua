@@ -298,7 +298,7 @@ local function prepare(self, prompt, plan)
   else
     prepared, err = compaction.prepare(self, list, prompts, plan.given, false)
   end
-  err = err or compaction.check_limits(state, list, plan.given)
+  err = err or compaction.check_limits(self, list, plan.given)
   return prepared, err
 end
 
@@ -334,6 +334,10 @@ local function start(self, prompt, plan)
   local prepared
   prepared, err = prepare(self, prompt, plan)
   if err then
+    if err.code == "over_budget" and not plan.can_ask then
+      -- no turn will come that makes room
+      compaction.begin(self)
+    end
     return nil, err
   end
 
@@ -392,6 +396,7 @@ local function make_scratch(self)
   state.in_flight, state.work, state.journal = nil, nil, nil
   state.background, state.foreground, state.paid = nil, nil, nil
   state.origin, state.deferred = state.origin or self, {}
+  state.anchor, state.unlearned = tokens.anchor_of_fork(work, tokens.anchor(self)), nil
   return work
 end
 
@@ -405,7 +410,7 @@ local function take_over(self, work, calls)
   if not saved then
     return err
   end
-  state.anchor = done.anchor
+  state.anchor, state.unlearned = tokens.anchor_of_fork(self, tokens.anchor(work)), nil
   compaction.take_ready(self, done.ready)
   if state.origin then
     for _, prepared in ipairs(done.deferred) do

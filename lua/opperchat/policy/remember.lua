@@ -71,9 +71,11 @@ function Remember:apply(draft)
     end
     known = (self.merge or merge)(known, reply.parsed)
   end
-  older.replace(draft, selected, {
-    role = self.role, content = self.prefix .. json.encode(known),
-  }, "facts")
+  local text = json.encode(known)
+  if not older.makes_room(self, draft, selected, text, older.known(draft, "facts")) then
+    return nil, errors.new("protocol", "bad_facts", "the facts are too long to make room")
+  end
+  older.replace(draft, selected, { role = self.role, content = self.prefix .. text }, "facts")
   return true
 end
 
