@@ -5,10 +5,6 @@ local models = require "opperchat.models"
 
 local limits = {}
 
-local COUNTS = {
-  "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "cost",
-}
-
 ---Whether a request would take a conversation over what it is allowed.
 ---@param state table of the conversation
 ---@param client opperchat.Client
@@ -46,13 +42,15 @@ function limits.book(state, usage)
   if not usage then
     return
   end
-  for i = 1, #COUNTS do
-    local name = COUNTS[i]
-    local sum = totals[name] + (usage[name] or 0)
-    -- what adds up to infinity could not be written down
-    if sum < 1 / 0 then
-      totals[name] = sum
-    end
+  totals.prompt_tokens = totals.prompt_tokens + (usage.prompt_tokens or 0)
+  totals.completion_tokens = totals.completion_tokens + (usage.completion_tokens or 0)
+  totals.total_tokens = totals.total_tokens + (usage.total_tokens or 0)
+  totals.cached_tokens = totals.cached_tokens + (usage.cached_tokens or 0)
+  totals.reasoning_tokens = totals.reasoning_tokens + (usage.reasoning_tokens or 0)
+  local cost = totals.cost + (usage.cost or 0)
+  -- what adds up to infinity could not be written down
+  if cost < 1 / 0 then
+    totals.cost = cost
   end
 end
 
