@@ -35,6 +35,7 @@ typedef struct lrequest {
   int is_cancelled;         /* by the program: it wants no more deltas */
   struct told told;         /* how much of the reply handlers have seen */
   size_t taken;             /* and how much of the content was asked for */
+  int told_attempts;        /* on_retry was told of the failure of this one */
 } lrequest;
 
 /* {==== the end of a turn ==== */
@@ -349,11 +350,35 @@ static void tell_new_calls(lua_State *L, lrequest *request) {
     tell_new_call(L, request, i);
 }
 
+/* Tells on_retry that an attempt has failed, and how long until the next. */
+static void tell_retry(lua_State *L, lrequest *request) {
+  oc_exchange *exchange = request->exchange;
+  int64_t wait = oc_exchange_retry_wait(exchange);
+  int attempts = oc_exchange_attempts(exchange);
+  int top = lua_gettop(L);
+
+  if(wait < 0 || attempts == request->told_attempts || request->is_cancelled)
+    return;
+  request->told_attempts = attempts;
+  if(push_handler(L, "on_retry")) {
+    lua_createtable(L, 0, 3);
+    lua_pushnumber(L, (lua_Number)wait / 1000);
+    lua_setfield(L, -2, "wait");
+    lcompat_push_integral(L, attempts);
+    lua_setfield(L, -2, "attempt");
+    loutcome_push_error(L, exchange, oc_exchange_error(exchange));
+    lua_setfield(L, -2, "err");
+    lua_call(L, 1, 0);
+  }
+  lua_settop(L, top);
+}
+
 /* Everything that has arrived since the last time: (request, its state). */
 static void tell_news(lua_State *L, lrequest *request) {
   struct told *told = &request->told;
 
   luaL_checkstack(L, 12, NULL);
+  tell_retry(L, request);
   tell_new_text(L, request, fetch_reasoning, &told->reasoning, "reasoning");
   tell_new_text(L, request, fetch_content, &told->content, "content");
   tell_new_text(L, request, fetch_refusal, &told->refusal, "refusal");
@@ -490,6 +515,7 @@ static int setup_new(lua_State *L) {
   options.max_response =
     (size_t)lutil_number_field(L, 2, "max_response", 64e6);
   options.max_event = (size_t)lutil_number_field(L, 2, "max_event", 16e6);
+  options.max_retries = (int)lutil_number_field(L, 2, "max_retries", 0);
   options.headers = push_headers(L, 2, &options.header_count);
   box = lua_newuserdata(L, sizeof *box);
   *box = NULL;
@@ -689,7 +715,7 @@ static int request_gc(lua_State *L) {
 
 static const char *state_name(const lrequest *request) {
   static const char *const names[] = { "idle", "sending", "receiving",
-                                       "done", "failed" };
+                                       "waiting", "done", "failed" };
   if(!request || !request->exchange)
     return "closed";
   if(oc_exchange_state(request->exchange) == OC_STATE_FAILED

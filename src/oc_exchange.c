@@ -7,6 +7,7 @@
 #include "oc_clock.h"
 #include "oc_curl_error.h"
 #include "oc_response.h"
+#include "oc_retry.h"
 #include "oc_url.h"
 
 #define MAX_REDIRECTS 5
@@ -31,12 +32,16 @@ struct oc_exchange {
   int is_stream;
   int64_t tag;
   int attempts;
+  int retries;                  /* attempts after failures */
+  int64_t retry_wait_ms;        /* how long the next one waits */
+  int64_t retry_at_ms;          /* when it is sent */
   int redirects;
   oc_response response;
   oc_error error;               /* code is OC_OK unless it failed */
   char detail[CURL_ERROR_SIZE]; /* libcurl's own words */
   /* times, milliseconds of oc_clock */
   int64_t started_ms;
+  int64_t sent_ms;              /* the same of this attempt */
   int64_t life_ms;              /* when the last byte arrived */
   int64_t first_token_ms;       /* 0: none yet */
   int64_t done_ms;              /* "[DONE]" arrived, 0: not yet */
@@ -182,6 +187,8 @@ static void end(oc_exchange *exchange, oc_state state) {
   if(exchange->first_token_ms)
     exchange->timing.first_token =
       (double)(exchange->first_token_ms - exchange->started_ms) / 1000.0;
+  if(exchange->state == OC_STATE_WAITING)
+    oc_client_stop_waiting(exchange->client, exchange);
   exchange->state = state;
   release_easy(exchange);
   oc_body_free(&exchange->body);
@@ -219,9 +226,61 @@ static void hide_key(oc_exchange *exchange) {
   }
 }
 
+static void read_hints(const oc_exchange *exchange, oc_retry_hints *hints) {
+  memset(hints, 0, sizeof *hints);
+  oc_response_find(&exchange->response, "x-should-retry", &hints->should);
+  oc_response_find(&exchange->response, "retry-after-ms", &hints->after_ms);
+  oc_response_find(&exchange->response, "retry-after", &hints->after);
+  oc_response_find(&exchange->response, "date", &hints->date);
+}
+
+/*
+ * Whether the request waits to be sent once more. Not when something of the
+ * answer has arrived (the caller may have seen it), not when the server
+ * wants a longer wait than anybody should be kept for, and not when it
+ * could not end in time.
+ */
+static int waits_to_retry(oc_exchange *exchange) {
+  const oc_setup *setup = exchange->setup;
+  oc_retry_hints hints;
+  int64_t wait;
+
+  read_hints(exchange, &hints);
+  wait = oc_retry_after(&hints, oc_error_message(&exchange->error),
+                        time(NULL));
+  if(wait >= 0 && oc_response_is_error(&exchange->response))
+    exchange->error.retry_after_ms = wait;
+  if(exchange->retries >= setup->max_retries
+     || oc_client_is_closed(exchange->client)
+     || oc_response_has_output(&exchange->response)
+     || !oc_retry_is_worth(&exchange->error, &hints)
+     || wait > OC_RETRY_MAX_MS)
+    return 0;
+  if(wait < 0 || !oc_response_is_error(&exchange->response))
+    wait = oc_retry_backoff(exchange->retries + 1);
+  exchange->retry_wait_ms = wait;
+  exchange->retry_at_ms = oc_now_ms() + wait;
+  if(setup->deadlines.total_ms
+     && exchange->retry_at_ms
+        >= exchange->started_ms + setup->deadlines.total_ms)
+    return 0;
+  return 1;
+}
+
+/* An attempt has come to nothing: `error` says why. */
 static void fail(oc_exchange *exchange) {
   hide_key(exchange);
   exchange->error.status = exchange->response.status;
+  if(exchange->state != OC_STATE_WAITING && waits_to_retry(exchange)) {
+    release_easy(exchange);
+    exchange->retries++;
+    exchange->state = OC_STATE_WAITING;
+    exchange->done_ms = 0;
+    oc_client_wait(exchange->client, exchange, exchange->retry_at_ms);
+    /* whoever counts down wants to know */
+    oc_client_news(exchange->client, exchange);
+    return;
+  }
   /* what is there is shown as err.partial */
   oc_reply_finish(&exchange->response.reply);
   end(exchange, OC_STATE_FAILED);
@@ -362,11 +421,13 @@ int64_t oc_exchange_deadline(const oc_exchange *exchange) {
   const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t deadline = OC_NEVER;
 
+  if(exchange->state == OC_STATE_WAITING)
+    return exchange->retry_at_ms;
   if(exchange->done_ms)
     return exchange->done_ms + DONE_GRACE_MS;
   if(!exchange->first_token_ms) {
     if(limits->first_token_ms)
-      deadline = exchange->started_ms + limits->first_token_ms;
+      deadline = exchange->sent_ms + limits->first_token_ms;
   }
   else if(limits->idle_ms)
     deadline = exchange->life_ms + limits->idle_ms;
@@ -381,6 +442,12 @@ void oc_exchange_expire(oc_exchange *exchange) {
   oc_code code;
   int64_t limit;
 
+  if(exchange->state == OC_STATE_WAITING) {
+    oc_client_stop_waiting(exchange->client, exchange);
+    oc_error_clear(&exchange->error);
+    send_request(exchange);
+    return;
+  }
   read_status(exchange);
   if(exchange->done_ms || oc_response_is_error(&exchange->response)) {
     read_times(exchange);
@@ -464,6 +531,8 @@ static void send_request(oc_exchange *exchange) {
   oc_response_reset(&exchange->response);
   exchange->detail[0] = '\0';
   exchange->state = OC_STATE_SENDING;
+  exchange->sent_ms = oc_now_ms();
+  exchange->life_ms = exchange->sent_ms;
   exchange->easy = oc_client_take_easy(exchange->client, &result);
   if(!exchange->easy) {
     oc_curl_error_set(&exchange->error, result, "", 0);
@@ -493,7 +562,6 @@ static void send_request(oc_exchange *exchange) {
 
 void oc_exchange_start(oc_exchange *exchange) {
   exchange->started_ms = oc_now_ms();
-  exchange->life_ms = exchange->started_ms;
   if(oc_client_is_closed(exchange->client))
     fail_with(exchange, OC_E_CLOSED);
   else
@@ -530,6 +598,10 @@ const oc_error *oc_exchange_error(const oc_exchange *exchange) {
 
 const oc_timing *oc_exchange_timing(const oc_exchange *exchange) {
   return &exchange->timing;
+}
+
+int64_t oc_exchange_retry_wait(const oc_exchange *exchange) {
+  return exchange->state == OC_STATE_WAITING ? exchange->retry_wait_ms : -1;
 }
 
 int oc_exchange_attempts(const oc_exchange *exchange) {

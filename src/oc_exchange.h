@@ -22,6 +22,7 @@ typedef enum oc_state {
   OC_STATE_IDLE,        /* not started */
   OC_STATE_SENDING,     /* nothing has arrived */
   OC_STATE_RECEIVING,
+  OC_STATE_WAITING,     /* an attempt has failed, the next one is to come */
   OC_STATE_DONE,        /* ended with a reply */
   OC_STATE_FAILED       /* ended with an error */
 } oc_state;
@@ -64,6 +65,9 @@ const oc_buf *oc_exchange_document(const oc_exchange *exchange);
 /* The error of a failed exchange. */
 const oc_error *oc_exchange_error(const oc_exchange *exchange);
 const oc_timing *oc_exchange_timing(const oc_exchange *exchange);
+/* Milliseconds that it waits before it is sent again; below 0: it does not.
+   Its error says why. */
+int64_t oc_exchange_retry_wait(const oc_exchange *exchange);
 /* How many times the request was sent. */
 int oc_exchange_attempts(const oc_exchange *exchange);
 /* HTTP status of the last response, 0: none. */

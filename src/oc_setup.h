@@ -31,6 +31,7 @@ typedef struct oc_setup_options {
   oc_deadlines deadlines;
   size_t max_response;        /* bytes, after decompression */
   size_t max_event;           /* bytes of one event of a stream */
+  int max_retries;            /* attempts after the first one */
 } oc_setup_options;
 
 /* public, read only */
@@ -43,6 +44,7 @@ typedef struct oc_setup {
   oc_deadlines deadlines;
   size_t max_response;
   size_t max_event;
+  int max_retries;
   /* private */
   char *text;                 /* all header lines */
   size_t text_len;
