@@ -148,6 +148,11 @@ demo-tools: deps-run ## The same for a text adventure whose doors and chests are
 	@$(MAKE) all
 	@$(SET_PATHS) && $(LUA) examples/tools.lua
 
+.PHONY: demo-endless
+demo-endless: deps-run ## The same for 500 turns in 8,000 tokens, as a chart
+	@$(MAKE) all
+	@$(SET_PATHS) && $(LUA) examples/endless.lua
+
 .PHONY: demo-love
 demo-love: ## The same for the game in examples/love, with LuaJIT and LÖVE
 	@LUA=luajit .ci/deps run love
@@ -245,6 +250,7 @@ run-poll:
 bench: deps-bench ## Measure against bare libcurl (BENCH="--strict CASE..." picks)
 	@$(MAKE) all bench-programs
 	@$(SET_PATHS) && $(LUA) bench/run.lua $(BENCH)
+	@$(if $(filter-out --strict,$(BENCH)),,$(MAKE) bench-tokens)
 
 -include bench/bench.mk
 

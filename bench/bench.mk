@@ -16,3 +16,17 @@ build/bench/floor: bench/floor.c
 	@mkdir -p $(@D)
 	$(call say,CC $<)
 	$(Q)$(BENCH_COMPILE) $(CURL_CFLAGS) -o $@ $< $(CURL_LIBS)
+
+# -- How good the estimate of tokens is ----------------------------------------
+
+build/bench/tokens/estimate: bench/tokens/estimate.c $(CORE_DIR)/oc_tokens.o
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(BENCH_COMPILE) -Isrc -o $@ $^
+
+# Needs node, npm and Debian's packages; installs nothing outside of build/.
+.PHONY: bench-tokens
+bench-tokens: build/bench/tokens/estimate
+	$(Q)sh bench/tokens/install.sh
+	$(Q)node bench/tokens/corpus.mjs
+	$(Q)node bench/tokens/run.mjs

@@ -298,6 +298,48 @@ local cases = {
       return figure(lua("media.lua", "data", 20e6), "megabytes")
     end,
   },
+  {
+    name = "endless-cached",
+    title = "fit, 500 turns under 8,000 tokens: cached share",
+    aim = 85,
+    at_least = true,
+    unit = "%",
+    rounds = 1,
+    run = function()
+      return figure(lua("endless.lua"), "fit_cached")
+    end,
+  },
+  {
+    name = "endless-fill",
+    title = "the same: how full the budget is on average",
+    aim = 65,
+    at_least = true,
+    unit = "%",
+    rounds = 1,
+    run = function()
+      return figure(lua("endless.lua"), "fit_fill")
+    end,
+  },
+  {
+    name = "endless",
+    title = "the same 500 turns with other policies",
+    rounds = 1,
+    rows = {
+      { "fit_paid", "fit: tokens paid, cached ones at a tenth", "%.0f" },
+      { "keep_slack_cached", "keep with slack: cached share", "%.1f %%" },
+      { "keep_slack_fill", "  how full", "%.1f %%" },
+      { "keep_slack_paid", "  tokens paid", "%.0f" },
+      { "keep_cached", "keep without slack: cached share", "%.1f %%" },
+      { "keep_fill", "  how full", "%.1f %%" },
+      { "keep_paid", "  tokens paid", "%.0f" },
+      { "sliding_cached", "a plain sliding window: cached share", "%.1f %%" },
+      { "sliding_fill", "  how full", "%.1f %%" },
+      { "sliding_paid", "  tokens paid", "%.0f" },
+    },
+    run = function()
+      return figures(lua("endless.lua"))
+    end,
+  },
 }
 
 ----------------------------------------------------------------- measuring
@@ -364,7 +406,8 @@ local function run_rows(case)
   local found = case.run()
   print(case.title)
   for _, row in ipairs(case.rows) do
-    print(ROW:format("  " .. row[2], "", ("%.3f %s"):format(found[row[1]], case.unit), "", "", ""))
+    local form = row[3] or "%.3f " .. case.unit
+    print(ROW:format("  " .. row[2], "", form:format(found[row[1]]), "", "", ""))
   end
   return true
 end

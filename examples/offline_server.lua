@@ -128,7 +128,7 @@ function server.respond(request, headers)
   else
     answer = answer or pretend_model.answer(messages)
   end
-  local usage = pretend_model.usage(messages, answer)
+  local usage = pretend_model.usage(messages, answer, headers["x-opper-trace-id"])
   local id = new_id()
   local response = {
     status = 200,

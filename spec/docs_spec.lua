@@ -9,7 +9,7 @@ local Server = require "spec.support.server"
 local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
-  "docs/media.md",
+  "docs/media.md", "docs/history.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.
@@ -121,6 +121,11 @@ local function call(id, name, arguments)
   return { id = id, type = "function", ["function"] = { name = name, arguments = arguments } }
 end
 
+local MODELS = { body = { object = "list", data = { {
+  id = "openai/gpt-5-mini", object = "model", owned_by = "openai", context_length = 400000,
+  pricing = { prompt = "0.00000025", completion = "0.000002" },
+} } } }
+
 -- What the server has to say to some of them: { text in the block, function }.
 local SCENES = {
   { "reply.tool_calls do", function(server)
@@ -132,10 +137,7 @@ local SCENES = {
     server:reply{ status = 503, body = "busy" }
   end },
   { "client:model", function(server)
-    server:reply{ body = { object = "list", data = { {
-      id = "openai/gpt-5-mini", object = "model", owned_by = "openai", context_length = 400000,
-      pricing = { prompt = "0.00000025", completion = "0.000002" },
-    } } } }
+    server:reply(MODELS)
   end },
   -- tools that are to be called, by what their program asks
   { "umbrella in Oslo", function(server)
@@ -188,6 +190,27 @@ local SCENES = {
   { "Two teas", function(server)
     server:reply(completion({ role = "assistant", content = '{"items":[{"name":"tea",'
       .. '"price":3},{"name":"tea","price":3}],"total":6}' }, "stop"))
+  end },
+  -- policies that ask a model, by what is said before
+  { "I collect rivers", function(server)
+    for _, text in ipairs{ "The Volga.", "3,531 kilometres.", "The Danube.",
+      "Ada collects rivers. The Volga is the longest of Europe." } do
+      server:reply(completion({ role = "assistant", content = text }, "stop"))
+    end
+  end },
+  { "You are a waiter", function(server)
+    for _, text in ipairs{ "Of course.", "The fish.",
+      '{"order":["soup"],"allergies":["nuts"],"table":5}' } do
+      server:reply(completion({ role = "assistant", content = text }, "stop"))
+    end
+  end },
+  { "assert(client:models())", function(server)
+    server:reply(MODELS)
+  end },
+  { "Name a planet.\")\nprint(chat:tokens() > 0", function(server)
+    local answer = completion({ role = "assistant", content = "Mars." }, "stop")
+    answer.body.usage = { prompt_tokens = 12, completion_tokens = 9, total_tokens = 21 }
+    server:reply(answer)
   end },
   -- an answer that is never complete
   { "keep_partial = true }\n\nlocal request", function(server)
@@ -443,6 +466,65 @@ describe("types.lua and the documentation", function()
       end
     end
     assert.truthy(codes > 30)
+  end)
+
+  it("know the codes that policies and limits give", function()
+    local codes = 0
+    local pipe = assert(io.popen("ls lua/opperchat/policy/*.lua lua/opperchat/compaction.lua "
+      .. "lua/opperchat/limits.lua"))
+    for path in pipe:lines() do
+      for kind, name in read(path):gmatch("errors%.new%(\"(%l+)\",%s*\"([%l_]+)\"") do
+        codes = codes + 1
+        local section = texts["docs/errors.md"]:match("\n## " .. kind .. "\n(.-)\n## ")
+        assert.truthy(section and lists(section, name), kind .. " " .. name)
+        assert.truthy(name == "closed" or lists(texts["docs/history.md"], name), name)
+      end
+    end
+    pipe:close()
+    assert.truthy(codes >= 7)
+  end)
+
+  it("know policies, their options and what is said of them", function()
+    local policies = opperchat.policy
+    for _, name in ipairs{ "keep", "fit", "shrink", "summarize", "remember", "pipeline" } do
+      assert.truthy(classes["opperchat.Policies"].fields[name], name)
+      assert.truthy(policies[name] and texts["docs/history.md"]:find("`" .. name .. "{", 1, true))
+    end
+    for name, class in pairs{
+      keep = "KeepOptions", fit = "FitOptions", shrink = "ShrinkOptions",
+      summarize = "SummarizeOptions", remember = "RememberOptions",
+    } do
+      local source = read("lua/opperchat/policy/" .. name .. ".lua")
+      local known = {}
+      for option in source:match("check%.options%(.-\n(.-)\n  }%)"):gmatch("\n?    ([%l_]+) = {") do
+        known[#known + 1] = option
+      end
+      table.sort(known)
+      assert.same(names_in(classes["opperchat." .. class].fields), known)
+      for _, option in ipairs(known) do
+        assert.truthy(lists(texts["docs/history.md"], option)
+          or texts["docs/history.md"]:find("`" .. option .. "(", 1, true), name .. "." .. option)
+      end
+    end
+
+    local chat = opperchat.conversation{ policy = policies.keep{ turns = 1 } }
+    chat:append("user", "one"):append("assistant", "1"):append("user", "two")
+    local forecast, report = chat:forecast(), chat:compact()
+    for class, given in pairs{
+      ["opperchat.Forecast"] = forecast, ["opperchat.CompactReport"] = report,
+      ["opperchat.PolicyReport"] = report.policies[1],
+    } do
+      for _, name in ipairs(names_in(given)) do
+        assert.truthy(classes[class].fields[name], class .. "." .. name)
+        assert.truthy(lists(texts["docs/history.md"], name), class .. "." .. name)
+      end
+    end
+    local methods = names_in(getmetatable(require("opperchat.policy.draft").new(chat, {})).__index)
+    for _, name in ipairs(methods) do
+      local is_public = classes["opperchat.Draft"].fields[name]
+      assert.equal(is_public or false,
+        texts["docs/history.md"]:find("`draft:" .. name .. "(", 1, true) ~= nil, name)
+    end
   end)
 
   it("know the adapters of host loops", function()

@@ -287,23 +287,32 @@ describe("save and load", function()
     assert.is_nil(text:find("tmp"))
   end)
 
-  it("read numbers of any locale", function()
-    local before = os.setlocale(nil, "numeric")
-    local found
-    for _, name in ipairs { "de_DE.UTF-8", "de_DE.utf8", "de_DE" } do
-      found = found or os.setlocale(name, "numeric")
-    end
-    if not found then
-      pending("there is no locale with a decimal comma")
+  it("read and write numbers the same in any locale", function()
+    local name = "de_DE.UTF-8"
+    local made = os.execute("unset LD_PRELOAD; localedef -i de_DE -f UTF-8 "
+      .. path_of(name) .. " >/dev/null 2>&1")
+    if made ~= true and made ~= 0 then
+      pending("no locale with a decimal comma")
       return
     end
-    local path = path_of("locale")
-    local saved = store.save(opperchat.conversation { temperature = 0.25 }, path)
-    local _, stored = store.load(path)
-    os.setlocale(before, "numeric")
-    assert.is_true(saved)
-    assert.equal(0.25, stored.options.temperature)
-    assert.truthy(read_file(path):find('"temperature":0.25', 1, true))
+    local program = write_file("program.lua", ([[
+      assert(os.setlocale(%q, "numeric"))
+      local opperchat, store = require "opperchat", require "opperchat.store"
+      local chat = opperchat.conversation { temperature = 1 / 4 }
+      chat:append { role = "user", content = "x", number = 3 / 2 }
+      assert(store.save(chat, %q))
+      local list, stored = store.load(%q)
+      assert(list, stored)
+      print(stored.options.temperature == 1 / 4)
+    ]]):format(name, path_of("locale"), path_of("locale")))
+    -- the C library loses a few bytes with each locale
+    local pipe = assert(io.popen("ASAN_OPTIONS=detect_leaks=0 LOCPATH=" .. folder .. " "
+      .. quote(interpreter()) .. " " .. program .. " 2>&1"))
+    assert.equal("true\n", pipe:read("*a"))
+    pipe:close()
+    local text = read_file(path_of("locale"))
+    assert.truthy(text:find('"temperature":0.25', 1, true))
+    assert.truthy(text:find('"number":1.5', 1, true))
   end)
 
   it("say what is wrong with a file", function()
@@ -592,7 +601,7 @@ describe("a journal", function()
       end
       core.conversation_close(list)
     end
-    assert.truthy(read > 10)
+    assert.truthy(read > 0)
   end)
 
   it("has its file alone", function()

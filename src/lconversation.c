@@ -58,9 +58,8 @@ static int fail_flaw(lua_State *L, oc_code code, const char *id,
   return 4;
 }
 
-/* Appends a message that was just made and drops the maker's reference. */
-static int append_made(lua_State *L, oc_history *history,
-                       oc_message *message) {
+int lconversation_append(lua_State *L, oc_history *history,
+                         oc_message *message) {
   oc_flaw flaw;
   char id[128];
   size_t len = 0;
@@ -104,7 +103,7 @@ static int append_text(lua_State *L) {
   code = oc_message_text(&message, role, text, len, &where);
   if(code)
     return fail_at(L, code, where);
-  failed = append_made(L, &conversation->history, message);
+  failed = lconversation_append(L, &conversation->history, message);
   if(failed)
     return failed;
   lua_pushboolean(L, 1);
@@ -129,7 +128,7 @@ static int append_json(lua_State *L) {
     open_idle(L);
     return 0;
   }
-  failed = append_made(L, &conversation->history, message);
+  failed = lconversation_append(L, &conversation->history, message);
   if(failed)
     return failed;
   lua_pushboolean(L, 1);
@@ -149,7 +148,7 @@ static int append_list(lua_State *L, int index, oc_history *history) {
     lua_rawgeti(L, index, (int)i);
     failed = lmessage_make(L, -1, &message);
     if(!failed)
-      failed = append_made(L, history, message);
+      failed = lconversation_append(L, history, message);
     if(failed) {
       while(failed < 4) {
         lua_pushnil(L);
@@ -174,7 +173,8 @@ int lconversation_append_prompt(lua_State *L, int index, oc_history *history) {
     return append_list(L, index, history);
   text = luaL_checklstring(L, index, &len);
   code = oc_message_text(&message, OC_ROLE_USER, text, len, &where);
-  return code ? fail_at(L, code, where) : append_made(L, history, message);
+  return code ? fail_at(L, code, where)
+              : lconversation_append(L, history, message);
 }
 
 /* }==== */

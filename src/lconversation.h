@@ -18,6 +18,12 @@ lconversation *lconversation_open(lua_State *L, int index);
 /* The same or NULL: not a conversation, or closed. */
 lconversation *lconversation_test(lua_State *L, int index);
 /*
+ * Appends a message and drops the caller's reference. 0: done; else how many
+ * values were pushed: nil, code, message[, id of a call].
+ */
+int lconversation_append(lua_State *L, oc_history *history,
+                         oc_message *message);
+/*
  * Appends a prompt to a history that is not an object's: a text (a user
  * message), or a list of messages (see lmessage.h). 0: done; else how many
  * values were pushed: nil, code, message, detail, index in the list.

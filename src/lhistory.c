@@ -237,13 +237,11 @@ static int take_messages(lua_State *L) {
   luaL_argcheck(L, first >= 1 && last <= (lua_Number)from->count, 3,
                 "no such messages");
   for(i = (size_t)first; (lua_Number)i <= last; i++) {
-    oc_flaw flaw;
     oc_message *message =
       oc_message_ref((oc_message *)oc_history_at(from, i - 1));
-    oc_code code = oc_history_append(history, message, &flaw);
-    oc_message_unref(message);
-    if(code)
-      return lutil_fail(L, code);
+    int failed = lconversation_append(L, history, message);
+    if(failed)
+      return failed;
   }
   lua_pushboolean(L, 1);
   return 1;

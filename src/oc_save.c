@@ -86,9 +86,11 @@ static oc_code find_target(oc_save *save, const char *path, char *problem) {
       followed = -1;
     }
   }
-  return followed ? oc_file_fail_errno(problem, OC_E_WRITE,
-                                       "cannot be written", errno)
-                  : OC_OK;
+  if(!followed)
+    return OC_OK;
+  return oc_file_fail_errno(problem,
+                            errno == ENOMEM ? OC_E_NOMEM : OC_E_WRITE,
+                            "cannot be written", errno);
 }
 
 static oc_code open_temporary(oc_save *save, char *problem) {

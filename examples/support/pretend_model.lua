@@ -9,6 +9,7 @@ local here = debug.getinfo(1, "S").source:match("^@(.*[/\\])") or "./"
 local pdf = dofile(here .. "pdf.lua")
 local reader = dofile(here .. "pretend_reader.lua")
 local caller = dofile(here .. "pretend_caller.lua")
+local logbook = dofile(here .. "pretend_logbook.lua")
 
 local pretend_model = {}
 
@@ -123,13 +124,25 @@ local function count(messages)
   return #messages == 1 and "1 message" or #messages .. " messages"
 end
 
+-- What a conversation is to be replaced by, when that is what it is asked for.
+local function sum_up(messages)
+  local first = pretend_model.text_of(messages[1])
+  if #messages == 2 and first:find("^You condense the older part of a conversation") then
+    return logbook.summary(pretend_model.text_of(messages[2]))
+  end
+  return nil
+end
+
 --- The answer to a list of messages.
 ---@param messages table[]
 ---@return string
 function pretend_model.answer(messages)
   local question, earlier = questions_in(messages)
   local last = messages[#messages]
-  local text
+  local text = sum_up(messages) or logbook.answer(messages, pretend_model.text_of)
+  if text then
+    return text
+  end
   if last and last.role == "tool" then
     text = "The tool says: " .. pretend_model.text_of(last)
   elseif question:lower():find("example", 1, true) then
@@ -194,29 +207,57 @@ function pretend_model.fill(messages, schema)
 end
 
 -- Dollars per token, as a small hosted model might ask.
-local PROMPT_PRICE, COMPLETION_PRICE = 0.25e-6, 2e-6
+local PROMPT_PRICE, CACHED_PRICE, COMPLETION_PRICE = 0.25e-6, 0.025e-6, 2e-6
 
 local function tokens_in(text)
   return math.ceil(#text / 4)
 end
 
+-- What a provider's prompt cache knows: the last prompts, each a list of texts.
+local MAX_PROMPTS = 16
+local prompts = {}
+
+-- How many messages a prompt has in common with one of the last ones of its
+-- trace, from the beginning on.
+local function known_messages(texts, trace)
+  local most = 0
+  for _, prompt in ipairs(prompts) do
+    local same = 0
+    while prompt.trace == trace and texts[same + 1] and texts[same + 1] == prompt.texts[same + 1] do
+      same = same + 1
+    end
+    most = math.max(most, same)
+  end
+  table.insert(prompts, 1, { trace = trace, texts = texts })
+  prompts[MAX_PROMPTS + 1] = nil
+  return most
+end
+
 --- The usage of one call, counted from the text that was sent.
 ---@param messages table[]
 ---@param answer string
+---@param trace? string the beginning that it shares with an earlier prompt of the
+---same trace counts as cached
 ---@return table usage as in the API
-function pretend_model.usage(messages, answer)
-  local prompt = 3
-  for _, message in ipairs(messages) do
+function pretend_model.usage(messages, answer, trace)
+  local prompt, cached, texts = 3, 0, {}
+  for i, message in ipairs(messages) do
+    texts[i] = message.role .. ": " .. pretend_model.text_of(message)
+  end
+  local known = trace and known_messages(texts, trace) or 0
+  for i, message in ipairs(messages) do
     prompt = prompt + 4 + tokens_in(pretend_model.text_of(message))
+    cached = i == known and prompt or cached
   end
   local completion = tokens_in(answer)
   return {
     prompt_tokens = prompt,
     completion_tokens = completion,
     total_tokens = prompt + completion,
-    prompt_tokens_details = { cached_tokens = 0 },
+    prompt_tokens_details = { cached_tokens = cached },
     completion_tokens_details = { reasoning_tokens = 0 },
-    cost = prompt * PROMPT_PRICE + completion * COMPLETION_PRICE,
+    cost = (prompt - cached) * PROMPT_PRICE + cached * CACHED_PRICE
+      + completion * COMPLETION_PRICE,
   }
 end
 

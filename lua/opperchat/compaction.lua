@@ -134,7 +134,7 @@ local function apply(state, job)
     made.can_ask = false
   end
   local outcome = policy.run(state.policy, made)
-  if job.can_ask then
+  if made.can_ask then
     state.ask_again_at = nil
     for _, failure in ipairs(outcome.errors) do
       if failure.err.code ~= "over_budget" then
@@ -199,7 +199,9 @@ local function tellings(chat, steps, failures)
   return list
 end
 
-local function call_all(list)
+---Calls all of a list; what the first failing one raises is raised at the end.
+---@param list function[]
+function compaction.call_all(list)
   local first
   for _, fn in ipairs(list) do
     local ok, err = pcall(fn)
@@ -209,6 +211,8 @@ local function call_all(list)
     error(first[1], 0)
   end
 end
+
+local call_all = compaction.call_all
 
 -- ---------------------------------------------------------------------------
 -- Before a request
@@ -257,7 +261,8 @@ end
 ---@return opperchat.Error? err
 function compaction.prepare(chat, list, prompts, given, can_ask)
   local state = core.state(chat)
-  local steps = {}
+  local steps, base = {}, core.fork(list)
+  core.cut(base, #base - prompts)
   if state.ready and core.patch(list, state.ready.base, state.ready.edited) then
     extend(steps, state.ready.steps)
   else
@@ -276,7 +281,7 @@ function compaction.prepare(chat, list, prompts, given, can_ask)
     -- it was paid for: should this turn fail, the next one begins with it
     local edited = core.fork(list)
     core.cut(edited, #edited - prompts)
-    state.ready = { base = core.fork(chat), edited = edited, steps = steps }
+    state.ready = { base = base, edited = edited, steps = steps }
   end
   local err = find_fatal(outcome)
   if err then
@@ -339,15 +344,26 @@ end
 ---@param prepared opperchat.Prepared
 ---@return function[] calls to be made: they tell the program
 function compaction.committed(chat, prepared)
-  core.state(chat).ready = nil
+  compaction.take_ready(chat, nil)
+  return compaction.tellings(chat, prepared)
+end
+
+---@param chat opperchat.Conversation
+---@param prepared opperchat.Prepared
+---@return function[] calls to be made: they tell the program
+function compaction.tellings(chat, prepared)
   return tellings(chat, prepared.steps, prepared.errors)
 end
 
----The same, and tells the program at once.
+---What the next request is to begin with. An edit that came from between turns
+---while a request was in flight is not lost to it: it is made at its end.
 ---@param chat opperchat.Conversation
----@param prepared opperchat.Prepared
-function compaction.tell(chat, prepared)
-  call_all(tellings(chat, prepared.steps, prepared.errors))
+---@param ready? table nil: nothing
+function compaction.take_ready(chat, ready)
+  local state = core.state(chat)
+  if not (state.ready and state.ready.is_finished) then
+    state.ready = ready
+  end
 end
 
 -- ---------------------------------------------------------------------------
@@ -355,7 +371,8 @@ end
 -- ---------------------------------------------------------------------------
 
 -- Makes an edit that was worked out on an earlier list. Returns what is to be
--- told, or nothing when a request is in flight: then it is made at its end.
+-- told, or nothing when a request is in flight: then it is made at its end; and
+-- why it could not be made.
 local function make_edit(chat, job, outcome)
   local state = core.state(chat)
   if core.is_busy(chat) then
@@ -368,25 +385,19 @@ local function make_edit(chat, job, outcome)
   if not done then
     local err = errors.new("cancelled", "list_changed",
       "the messages were edited while the policy was at work on them")
-    return tellings(chat, {}, { { policy = "compaction", err = err } })
+    return tellings(chat, {}, { { policy = "compaction", err = err } }), err
   end
   local saved, err = journal.after(chat, before)
   if not saved then
-    return tellings(chat, {}, { { policy = "compaction", err = err } })
+    return tellings(chat, {}, { { policy = "compaction", err = err } }), err
   end
   return tellings(chat, outcome.steps, outcome.errors)
 end
 
--- Works out an edit, on its own copy of the list. Nothing is changed when a
--- policy fails.
+-- Works out an edit, on its own copy of the list.
 local function work_out(chat, job)
-  local state = core.state(chat)
   job.base, job.list = core.fork(chat), core.fork(chat)
-  local outcome = apply(state, job)
-  if #outcome.errors > 0 then
-    return nil, outcome
-  end
-  return outcome
+  return apply(core.state(chat), job)
 end
 
 ---Makes an edit that had to wait for the end of a request.
@@ -399,24 +410,27 @@ function compaction.make_ready(chat)
     return {}
   end
   state.ready = nil
-  return make_edit(chat, { base = ready.base, list = ready.edited }, ready)
+  return (make_edit(chat, { base = ready.base, list = ready.edited }, ready))
 end
 
 -- The body of the task that compacts between turns.
 local function run_background(chat, state, job)
-  local outcome, failed = work_out(chat, job)
+  -- code of the program may raise, and 5.1 cannot yield across a pcall
+  local worked, outcome = driver.join(driver.spawn(work_out, chat, job))
   state.background = nil
   local _, is_open = core.kind(chat)
-  if not is_open then
+  if not worked then
+    error(outcome, 0)
+  elseif not is_open then
     return
   end
-  for _, step in ipairs(outcome and outcome.steps or {}) do
+  for _, step in ipairs(outcome.steps) do
     step.in_background = true
   end
-  if failed then
-    call_all(tellings(chat, {}, failed.errors))
-  elseif #outcome.steps > 0 then
-    call_all(make_edit(chat, job, outcome))
+  if #outcome.steps > 0 then
+    call_all((make_edit(chat, job, outcome)))
+  else
+    call_all(tellings(chat, {}, outcome.errors))
   end
 end
 
@@ -497,16 +511,20 @@ function methods:compact()
   local job = { can_ask = true, is_forced = true }
   local before = self:tokens()
   state.foreground = job
-  local outcome, failed = work_out(self, job)
+  local outcome = work_out(self, job)
   state.foreground = nil
   local _, is_open = core.kind(self)
   if not is_open then
     return nil, errors.new("cancelled", "closed", "the conversation was closed")
-  elseif failed then
-    call_all(tellings(self, {}, failed.errors))
-    return nil, failed.errors[1].err
+  elseif #outcome.errors > 0 then
+    call_all(tellings(self, {}, outcome.errors))
+    return nil, outcome.errors[1].err
   end
-  call_all(make_edit(self, job, outcome))
+  local list, err = make_edit(self, job, outcome)
+  call_all(list)
+  if err then
+    return nil, err
+  end
   return sum_up(outcome.steps, before, (self:tokens()))
 end
 

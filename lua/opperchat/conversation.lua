@@ -95,7 +95,8 @@ local function new_journaled(given, system, messages)
     core.state(self).journal = own
     return self, report
   end
-  own.options, state.journal = state.options, own
+  own.options, state.journal = opened.options, own
+  state.trace_id = given.trace_id or opened.stored.trace_id or state.trace_id
   local written
   written, err = journal.after(trial, core.conversation())
   if not written then
@@ -128,6 +129,18 @@ function conversation.new(given)
   return fill(set_up(core.conversation(), given), system, messages)
 end
 
+-- Has a conversation that is there begin a journal, if one is wanted.
+local function with_journal(self, path, sync, report)
+  if path then
+    local begun, err = keeping.begin_journal(self, path, sync)
+    if not begun then
+      self:close()
+      return nil, err
+    end
+  end
+  return self, report
+end
+
 ---Makes a conversation of a file that `save` or a journal has written. Messages,
 ---options and usage are those of the file; options that are given go before them.
 ---@param path string
@@ -149,15 +162,7 @@ function conversation.load(path, given)
   merged.journal, merged.sync = nil, nil
   local self = set_up(list, merged)
   keeping.restore_usage(self, stored)
-  local report = keeping.report(stored)
-  if given and given.journal then
-    local begun, err = keeping.begin_journal(self, given.journal, given.sync)
-    if not begun then
-      self:close()
-      return nil, err
-    end
-  end
-  return self, report
+  return with_journal(self, given and given.journal, given and given.sync, keeping.report(stored))
 end
 
 ---Makes a conversation of a plain list of messages, such as other programs write.
@@ -171,17 +176,20 @@ function conversation.import(source, given)
   if given and given.messages ~= nil then
     misuse("import: the messages are those that are imported")
   end
-  local messages, report = keeping.read_plain(source)
+  local messages, report, list = keeping.read_plain(source)
   if not messages then
     return nil, report
   end
   given = copy(given)
-  given.messages = messages
-  local self, err = conversation.new(given)
-  if not self then
-    return nil, err
+  local path, sync = given.journal, given.sync
+  given.journal, given.sync = nil, nil
+  given.messages = not list and messages or nil
+  local self = conversation.new(given)
+  if list then
+    assert(core.take_messages(self, list, 1, #list))
   end
-  return self, report
+  -- not into what a journal has already: this is no part of it
+  return with_journal(self, path, sync, report)
 end
 
 -- ---------------------------------------------------------------------------
@@ -368,6 +376,8 @@ function methods:fork(given)
     misuse("fork: " .. problem)
   elseif given and (given.system ~= nil or given.messages ~= nil) then
     misuse("fork: a fork begins with the messages of its origin; append to it or splice it")
+  elseif given and given.journal ~= nil then
+    misuse("fork: a fork has no journal: save it, and load it with one")
   end
   local merged = copy(state.options)
   for name, value in pairs(given or {}) do
@@ -410,7 +420,8 @@ end
 ---Adds a tool that the model may call: see `run`. One of the same name is
 ---replaced.
 ---@param tool opperchat.Tool
----@return opperchat.Conversation self
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err of kind `store`: the journal could not be written
 function methods:tool(tool)
   local state = open(self)
   -- all of it on copies: a tool that cannot be written changes nothing
@@ -426,9 +437,18 @@ function methods:tool(tool)
   changed.tools = tools.wire(registry)
   local new = { options = changed }
   encode_options(new)
-  state.registry, state.options = registry, changed
-  state.fields, state.stream_fields, state.fields_tokens = new.fields, nil, nil
-  return journal.after(self, journal.before(self))
+  local old = { registry = state.registry, options = state.options, fields = state.fields }
+  local function set(to)
+    state.registry, state.options, state.fields = to.registry, to.options, to.fields
+    state.stream_fields, state.fields_tokens = nil, nil
+  end
+  new.registry = registry
+  set(new)
+  local kept, err = journal.after(self, journal.before(self))
+  if not kept then
+    set(old)
+  end
+  return kept, err
 end
 
 -- ---------------------------------------------------------------------------

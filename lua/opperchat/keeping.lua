@@ -21,7 +21,8 @@ local keeping = {}
 ---Opens the journal of a conversation that is about to be made.
 ---@param path string
 ---@param settings {trace_id: string, options: table} of one that is new
----@return table? opened `{ file, path, list, stored }`; `list` is nil when it is new
+---@return table? opened `{ file, list, stored, options }`; `list` is nil when it is new, and
+---`options` what it says then
 ---@return opperchat.Error? err
 function keeping.open_journal(path, settings)
   local file, list, stored = store.open(path, function()
@@ -29,8 +30,13 @@ function keeping.open_journal(path, settings)
   end)
   if not file then
     return nil, list
+  elseif list and stored.events == 0 then
+    -- whoever began it did not come to the first line
+    core.conversation_close(list)
+    return { file = file, stored = stored }
   end
-  return { file = file, path = path, list = list, stored = stored }
+  return { file = file, list = list, stored = stored,
+    options = not list and settings.options or nil }
 end
 
 ---What a file says, as options of a conversation: those that are given go before.
@@ -96,7 +102,7 @@ local function salvage_file(path)
   if filled then
     return list, {
       options = known, trace_id = trace_id, usage = found.usage, events = found.events,
-      repaired = found.report,
+      torn = found.torn, repaired = found.report,
     }
   end
 end
@@ -138,8 +144,9 @@ function keeping.begin_journal(chat, path, sync)
     store.close(opened.file)
     return nil, errors.new("store", "file_exists", path .. ": has a conversation already")
   end
+  state.trace_id = opened.stored.trace_id or state.trace_id
   state.journal = {
-    file = opened.file, path = path, sync = sync or false, options = state.options,
+    file = opened.file, path = path, sync = sync or false, options = opened.options,
   }
   local written
   written, err = journal.after(chat, core.conversation())
@@ -176,7 +183,11 @@ local methods = core.methods("conversation")
 ---@return opperchat.Conversation? self
 ---@return opperchat.Error? err of kind `store`
 function methods:save(path)
-  core.open(self, "conversation")
+  local own = core.open(self, "conversation").journal
+  if own and own.path == path then
+    misuse("save: the journal of this conversation is up to date; "
+      .. "another file would take its place")
+  end
   local saved, err = store.save(self, path)
   if not saved then
     return nil, err
@@ -218,10 +229,27 @@ local function list_in(source)
   return source
 end
 
+-- The same list with its messages as they are written, when it is the text of one
+-- that needs no mending; nil: they have to be written anew.
+local function read_verbatim(source, messages)
+  if type(source) ~= "string" or not source:find("^%s*%[") or source:find("[\r\n]") then
+    return nil
+  end
+  for _, message in ipairs(messages) do
+    if message.pinned ~= nil then
+      return nil
+    end
+  end
+  local list = core.conversation()
+  local text = "{\"opperchat\":1}\n{\"append\":" .. source .. "}\n"
+  return store.read(text, list) and list or nil
+end
+
 ---The messages in a list from elsewhere, mended where that is needed.
 ---@param source string|table JSON text of a list or of a request's body, or such a table
 ---@return table[]? messages
 ---@return table[]|opperchat.Error report what was mended, see `history.repair`
+---@return opperchat.Conversation? list the same, byte for byte
 function keeping.read_plain(source)
   if type(source) ~= "string" and type(source) ~= "table" then
     misuse("import: JSON text or list of messages expected, got " .. type(source))
@@ -230,7 +258,8 @@ function keeping.read_plain(source)
   if not list then
     return nil, errors.new("store", "bad_list", "this is " .. problem)
   end
-  return history.repair(list)
+  local messages, report = history.repair(list)
+  return messages, report, not report[1] and read_verbatim(source, messages) or nil
 end
 
 return keeping

@@ -34,6 +34,9 @@ end
 local function apply(list, event, flags)
   local at, removed = #list + 1, 0
   if event.splice ~= nil then
+    if type(event.splice) ~= "table" then
+      return nil
+    end
     at, removed = event.splice[1], event.splice[2]
     if not is_place(at) or not is_place(removed) or at < 1 or removed < 0
         or at + removed > #list + 1 then
@@ -68,18 +71,40 @@ end
 ---@field options? table the last ones
 ---@field usage? table the last ones
 ---@field events integer
+---@field torn? {line: integer, bytes: integer} a last line that was cut off
 ---@field report opperchat.HistoryRepair[] what was mended
+
+-- The numbers in what a line says of usage.
+local function usage_of(given)
+  if type(given) ~= "table" then
+    return nil
+  end
+  local usage = {}
+  for name, value in pairs(given) do
+    if type(name) == "string" and type(value) == "number" then
+      usage[name] = value
+    end
+  end
+  return usage
+end
 
 ---Reads the text of a file.
 ---@param text string
 ---@return opperchat.Salvaged? salvaged nil: it is broken in another way
 function salvage.read(text)
   local result = { events = 0, flags = {} }
-  local list = {}
-  for line in text:gmatch("[^\n]+") do
+  local list, number = {}, 0
+  for line, ending in text:gmatch("([^\n]*)(\n?)") do
+    number = number + 1
     local event = json.decode(line)
-    if type(event) ~= "table" then
-      return nil
+    if ending == "" and type(event) ~= "table" then
+      -- the last one: cut off, or nothing behind the last newline
+      result.torn = line ~= "" and { line = number, bytes = #line } or nil
+      break
+    elseif type(event) ~= "table" then
+      if line:find("%S") then
+        return nil
+      end
     elseif not result.header then
       result.header = event
     else
@@ -88,7 +113,8 @@ function salvage.read(text)
         return nil
       end
       result.events = result.events + 1
-      result.usage, result.options = event.usage or result.usage, event.options or result.options
+      result.usage = usage_of(event.usage) or result.usage
+      result.options = event.options or result.options
     end
   end
   if not result.header or result.header.opperchat ~= 1 then

@@ -182,7 +182,7 @@ local function look_ahead(self, prompt, given, what)
   local list = core.fork(self)
   local err = append_prompt(list, prompt)
   if err then
-    misuse(what .. ": " .. err.message)
+    misuse("send: " .. err.message)
   end
   local forecast = compaction.forecast(self, list, plan.given)
   local text, code, problem, detail = core.body(list, fields, {})
@@ -395,8 +395,8 @@ local function make_scratch(self)
 end
 
 -- Makes the list of a fork that has worked for a conversation the
--- conversation's own.
-local function take_over(self, work)
+-- conversation's own. Adds what is to be told then to `calls`.
+local function take_over(self, work, calls)
   local state, done = core.state(self), core.state(work)
   local before = journal.before(self)
   core.adopt(self, work)
@@ -404,7 +404,8 @@ local function take_over(self, work)
   if not saved then
     return err
   end
-  state.anchor, state.ready = done.anchor, done.ready
+  state.anchor = done.anchor
+  compaction.take_ready(self, done.ready)
   if state.origin then
     for _, prepared in ipairs(done.deferred) do
       table.insert(state.deferred, prepared)
@@ -412,8 +413,33 @@ local function take_over(self, work)
     return nil
   end
   for _, prepared in ipairs(done.deferred) do
-    compaction.tell(self, prepared)
+    for _, fn in ipairs(compaction.tellings(self, prepared)) do
+      calls[#calls + 1] = fn
+    end
   end
+end
+
+-- The end of work on a fork: everybody is told, whatever one of them raises.
+local function end_work(self, calls, plan, on_done, reply, err)
+  local _, is_open = core.kind(self)
+  for _, fn in ipairs(is_open and compaction.make_ready(self) or {}) do
+    calls[#calls + 1] = fn
+  end
+  if on_done then
+    calls[#calls + 1] = function()
+      on_done(reply, err)
+    end
+  end
+  if reply and not plan.can_ask and not core.state(self).origin then
+    calls[#calls + 1] = function()
+      local _, is_still_open = core.kind(self)
+      if is_still_open then
+        compaction.begin(self)
+      end
+    end
+  end
+  compaction.call_all(calls)
+  return reply, err
 end
 
 -- Calls `fn(work, ...)` with a fork, while the conversation itself is held.
@@ -431,6 +457,8 @@ local function with_scratch(self, fn, ...)
     ok, reply, err = pcall(fn, work, ...)
   end
   state.work = nil
+  -- a model that has failed in there is not asked again so soon either
+  state.ask_again_at = core.state(work).ask_again_at
   local _, is_open = core.kind(self)
   if is_open then
     core.set_busy(self, false)
@@ -511,6 +539,7 @@ local function send_checked(self, prompt, plan)
   if not state.origin then
     state.is_run_cancelled = false
   end
+  local calls = {}
   local reply, err = send_once(self, prompt, plan)
   if not reply and can_retry(self, err) then
     local work, is_open
@@ -519,17 +548,14 @@ local function send_checked(self, prompt, plan)
       local last = core.message_json(work, -1)
       core.cut(work, core.state(work).kept)
       core.append_json(work, last)
-      local problem = take_over(self, work)
+      local problem = take_over(self, work, calls)
       if problem then
         reply, err, problem.partial = nil, problem, reply
       end
     end
     core.conversation_close(work)
   end
-  if on_done then
-    on_done(reply, err)
-  end
-  return reply, err
+  return end_work(self, calls, plan, on_done, reply, err)
 end
 
 ---Sends the list, with `prompt` as a user message at its end, and waits for
@@ -600,28 +626,22 @@ local function run_turn(self, prompt, plan)
       return send_checked(fork, step_prompt, step)
     end,
   })
-  local keeps_partial = given.keep_partial
+  local calls, keeps_partial = {}, given.keep_partial
   if keeps_partial == nil then
     keeps_partial = state.options.keep_partial
   end
   if is_open and (reply or err.kind == "tool" or keeps_partial) then
-    local problem = take_over(self, work)
+    local problem = take_over(self, work, calls)
     if problem then
       problem.partial = reply or err.partial
       reply, err = nil, problem
     end
   elseif is_open then
     -- what a model has written for the policy was paid for
-    state.ready = core.state(work).ready
+    compaction.take_ready(self, core.state(work).ready)
   end
   core.conversation_close(work)
-  if is_open and reply and not plan.can_ask then
-    compaction.begin(self)
-  end
-  if given.on_done then
-    given.on_done(reply, err)
-  end
-  return reply, err
+  return end_work(self, calls, plan, given.on_done, reply, err)
 end
 
 ---Sends like `send`, runs the tools that the model calls, sends their results,

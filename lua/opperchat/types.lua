@@ -87,6 +87,16 @@
 ---@field system? opperchat.Content the first message
 ---@field messages? opperchat.Message[] the messages after it
 ---@field trace_id? string a random UUID when left out
+---@field policy? opperchat.PolicyLike|false what leaves the list before a request
+---@field context_window? integer how many tokens the model takes
+---@field on_drop? fun(messages: opperchat.Message[], report: opperchat.PolicyReport) messages that
+---have left the list, or were replaced
+---@field on_compact? fun(report: opperchat.PolicyReport, err?: opperchat.Error) a policy has
+---changed the list, or could not
+---@field max_cost? number US dollars for all requests together
+---@field max_tokens_total? integer tokens of all requests together
+---@field journal? string file in which the conversation is kept
+---@field sync? boolean have each turn on disk before going on (false)
 
 ---Options of one `send`, `start` or `stream`.
 ---@class opperchat.SendOptions: opperchat.SharedOptions
@@ -147,6 +157,45 @@
 ---@class opperchat.AudioData: opperchat.MediaOptions
 ---@field data string
 
+---Options of `opperchat.policy.keep`.
+---@class opperchat.KeepOptions
+---@field turns integer how many of the last turns stay
+---@field slack? integer so many more may gather before all of them go at once (0)
+
+---Options of `opperchat.policy.fit`.
+---@class opperchat.FitOptions
+---@field tokens? integer the budget; left out: 85 % of the context window
+---@field target? number share of it that is left after trimming (0.5)
+
+---Options of `opperchat.policy.shrink`.
+---@class opperchat.ShrinkOptions
+---@field tokens? integer left out: the context window
+---@field at? number share of `tokens` from which on it acts (0.65)
+---@field turns? integer so many of the last turns stay as they are (2)
+---@field max? integer bytes of a tool result that are not too many (500)
+---@field preview? integer bytes of a longer one that stay (200)
+---@field media? boolean whether old images, files and audio go (true)
+
+---What summarize and remember have in common.
+---@class opperchat.OlderOptions
+---@field tokens? integer left out: the context window
+---@field at? number share of `tokens` from which on it acts (0.85)
+---@field target? number share that is left (0.5)
+---@field turns? integer the last ones always stay (2)
+---@field model? string who is asked; left out: the conversation's model
+---@field prompt? string what it is told
+---@field prefix? string what the message begins with
+---@field role? "assistant"|"system"|"developer"|"user" of the message
+---@field options? opperchat.BodyOptions parameters of that request
+
+---Options of `opperchat.policy.summarize`. `prefix`: "Earlier: "; `role`: "assistant".
+---@class opperchat.SummarizeOptions: opperchat.OlderOptions
+
+---Options of `opperchat.policy.remember`. `prefix`: "What is known: "; `role`: "system".
+---@class opperchat.RememberOptions: opperchat.OlderOptions
+---@field schema? table JSON Schema of the facts, or its short form; left out: a list of texts
+---@field merge? fun(known: any, found: any): any what becomes of the old and the new
+
 ---@class opperchat.PollOptions
 ---@field seconds? number how long it may wait for news (0)
 ---@field budget? number how many seconds it may go on calling handlers (no limit)
@@ -205,6 +254,7 @@
 ---@field name? string
 ---@field tool_calls? table[] as the API writes them
 ---@field tool_call_id? string of a `tool` message: the call it answers
+---@field pinned? boolean no policy takes it out of the list; not sent
 ---@field [string] any
 
 -- ---------------------------------------------------------------------------
@@ -309,6 +359,169 @@
 ---@field raw table everything the server said of it
 
 -- ---------------------------------------------------------------------------
+-- Policies
+-- ---------------------------------------------------------------------------
+
+---Edits a draft of the list before a request.
+---@class opperchat.Policy
+---@field name string what it is called in reports
+---@field apply fun(self: opperchat.Policy, draft: opperchat.Draft): boolean?, opperchat.Error?
+---nil and an error: it could not
+---@field asks? boolean whether it asks a model
+---@field steps? opperchat.Policy[] what it consists of, in the place of `apply`
+
+---What a function that is a policy is told.
+---@class opperchat.PolicyInfo
+---@field tokens integer of the request as it is
+---@field how string see `chat:tokens`
+---@field window? integer the model's context window, where it is known
+---@field model? string
+---@field is_forced boolean whether `compact` called
+
+---The messages that are to be sent; nil: nothing is to change, or why it could not.
+---@alias opperchat.PolicyFunction fun(messages: opperchat.Message[], info: opperchat.PolicyInfo):
+---opperchat.Message[]?, any
+
+---@alias opperchat.PolicyLike
+---| opperchat.Policy
+---| opperchat.PolicyFunction
+---| (opperchat.Policy|opperchat.PolicyFunction)[]
+
+---What one policy did.
+---@class opperchat.PolicyReport
+---@field policy string its name
+---@field dropped integer how many messages have left the list or were replaced
+---@field added integer how many it has written
+---@field tokens_before? integer tokens of the request before; nil: it failed
+---@field tokens_after? integer and after
+---@field usage? opperchat.Usage of the requests it made
+---@field in_background? boolean whether it worked between turns
+
+---What `compact` has done.
+---@class opperchat.CompactReport
+---@field dropped integer how many messages have left the list or were replaced
+---@field added integer how many were written
+---@field tokens_before integer
+---@field tokens_after integer
+---@field policies opperchat.PolicyReport[] one for each policy that changed something
+
+---What a request would come to.
+---@class opperchat.Forecast
+---@field tokens integer of the request
+---@field how "measured"|"corrected"|"counted"|"estimated" see `chat:tokens`
+---@field window? integer the model's context window, where it is known
+---@field cost? number US dollars for the prompt alone, where the price is known
+---@field messages integer how many are sent
+---@field policies opperchat.PolicyReport[] what each policy would change
+---@field would_ask string[] policies that would ask a model first
+---@field err? opperchat.Error why it would not be sent
+---@field body string the request's body, as of `preview`
+
+---The list as a policy finds it and as it leaves it.
+---@class opperchat.Draft
+---@field list opperchat.Conversation the messages: read with `messages(i, j)` and `#`
+---@field window? integer the model's context window, where it is known
+---@field reserve integer tokens of it that the answer needs
+---@field model? string
+---@field is_forced boolean whether the policy is to act now, whatever the size
+---@field can_ask boolean whether the model may be asked
+---@field would_ask? boolean set it when you would ask and may not
+---@field ask fun(messages: opperchat.Message[], options?: opperchat.AskOptions): opperchat.Reply?,
+---opperchat.Error?
+local Draft = {}
+
+---What a policy may say when it asks a model.
+---@class opperchat.AskOptions
+---@field model? string left out: the conversation's
+---@field schema? table JSON Schema of the answer, or its short form
+---@field options? opperchat.BodyOptions parameters of the request
+
+---The turns of a draft. Number 0 is what stands between the head and the first user message, if
+---anything does.
+---@class opperchat.DraftTurns
+---@field head integer messages of the head
+---@field head_tokens integer
+---@field start integer number of the first turn: 0 or 1
+---@field count integer number of the last one
+---@field first integer[] index of the first message of each
+---@field tokens integer[] estimates
+---@field kept boolean[] whether it has a message that is pinned, a summary or facts
+
+---Tokens of the request as the draft is now.
+---@return integer tokens
+---@return string how see `chat:tokens`
+function Draft:tokens() end
+
+---How many tokens the request may have.
+---@param given? integer
+---@param share? number share of the window when nothing is given (0.85)
+---@return integer? limit nil: neither is known
+function Draft:budget(given, share) end
+
+---@return opperchat.DraftTurns
+function Draft:turns() end
+
+---@param turns opperchat.DraftTurns
+---@param number integer
+---@return integer index of the last message of a turn
+function Draft:last_of(turns, number) end
+
+---Drops turns. Ask for `turns` again afterwards.
+---@param turns opperchat.DraftTurns
+---@param drops table<integer, boolean> which
+---@return integer dropped how many messages
+function Draft:drop(turns, drops) end
+
+---Replaces the messages `first` to `last` by others. Ask for `turns` again afterwards.
+---@param first integer
+---@param last integer
+---@param messages opperchat.Message[]
+---@param flag? "pinned"|"summary"|"facts" of all of them
+function Draft:replace(first, last, messages, flag) end
+
+---@param index integer
+---@return opperchat.Message
+function Draft:message(index) end
+
+---What keeps a conversation short.
+---@class opperchat.Policies
+local Policies = {}
+
+---Keeps the last turns.
+---@param options opperchat.KeepOptions
+---@return opperchat.Policy
+function Policies.keep(options) end
+
+---Trims to a number of tokens: the oldest turns go.
+---@param options? opperchat.FitOptions
+---@return opperchat.Policy
+function Policies.fit(options) end
+
+---Shortens old tool results and puts words in the place of old images and files.
+---@param options? opperchat.ShrinkOptions
+---@return opperchat.Policy
+function Policies.shrink(options) end
+
+---Has a model write a summary in the place of the oldest turns.
+---@param options? opperchat.SummarizeOptions
+---@return opperchat.Policy
+function Policies.summarize(options) end
+
+---Has a model take facts out of the oldest turns, which then go.
+---@param options? opperchat.RememberOptions
+---@return opperchat.Policy
+function Policies.remember(options) end
+
+---Policies one after another.
+---@param policies (opperchat.Policy|opperchat.PolicyFunction)[]
+---@return opperchat.Policy
+function Policies.pipeline(policies) end
+
+---How texts are counted.
+---@class opperchat.Tokens
+---@field count fun(text: string, model?: string): number to be replaced by an exact tokenizer
+
+-- ---------------------------------------------------------------------------
 -- Objects
 -- ---------------------------------------------------------------------------
 
@@ -407,11 +620,46 @@ function Conversation:last() end
 ---@return opperchat.Usage
 function Conversation:usage() end
 
----The exact body that `send` would post.
+---The exact body that `send` would post, after all policies that ask no model.
 ---@param prompt? opperchat.Content nil: the list as it is
 ---@param options? opperchat.SendOptions
 ---@return string json
 function Conversation:preview(prompt, options) end
+
+---What `send` would come to. Nothing is sent and nothing changes.
+---@param prompt? opperchat.Content nil: the list as it is
+---@param options? opperchat.SendOptions
+---@return opperchat.Forecast
+function Conversation:forecast(prompt, options) end
+
+---Tokens of the next request as the list is now.
+---@return integer tokens
+---@return "measured"|"corrected"|"counted"|"estimated" how
+function Conversation:tokens() end
+
+---Applies the policy now, however short the list is. Waits like `send` when a model is asked.
+---@return opperchat.CompactReport? report
+---@return opperchat.Error? err nothing was changed
+function Conversation:compact() end
+
+---Pins a message: no policy takes it out of the list, nor its turn.
+---@param index integer negative ones count from the end
+---@param on? boolean false: it is not pinned any more
+---@return opperchat.Conversation self
+function Conversation:pin(index, on) end
+
+---A fork that ends before a turn.
+---@param turn integer 1 is the first; negative ones count from the end
+---@param options? opperchat.ConversationOptions what is to be different
+---@return opperchat.Conversation fork
+---@return opperchat.Message message the user message that begins the turn
+function Conversation:fork_at(turn, options) end
+
+---Asks the last turn again. When it fails, the turn stays as it was.
+---@param options? opperchat.RunOptions
+---@return opperchat.Reply? reply
+---@return opperchat.Error? err
+function Conversation:retry(options) end
 
 ---Sends the list, with `prompt` at its end, and waits for the answer.
 ---@param prompt? opperchat.Content nil: the list as it is
@@ -490,6 +738,8 @@ function Task:wait(seconds) end
 ---@class opperchat
 ---@field version string
 ---@field null any JSON's null; as an option of a request: not what the conversation says
+---@field policy opperchat.Policies what keeps a conversation short
+---@field tokens opperchat.Tokens how texts are counted
 local opperchat = {}
 
 ---Makes a client.

@@ -375,6 +375,339 @@ TEST(splices) {
   free_kinds();
 }
 
+/* {==== what changed between two lists ==== */
+
+static size_t tokens_of(const oc_history *history) {
+  size_t sum = 0;
+  size_t i;
+  for(i = 0; i < history->count; i++)
+    sum += oc_history_at(history, i)->tokens;
+  return sum;
+}
+
+TEST(adds_up_tokens) {
+  oc_history a;
+  oc_history b;
+  oc_message *pinned;
+  oc_flaw flaw;
+  size_t before;
+
+  make_kinds();
+  oc_history_init(&a);
+  CHECK(a.tokens == 0);
+  oc_history_free(&a);
+  fill(&a, "01213512");
+  CHECK(a.tokens > 0 && a.tokens == tokens_of(&a));
+  oc_history_fork(&a, &b);
+  CHECK(b.tokens == a.tokens);
+  CHECK(!splice(&b, 1, 2, "1", &flaw) && b.tokens == tokens_of(&b));
+  before = b.tokens;
+  CHECK(splice(&b, 1, 1, "5", &flaw) == OC_E_ORPHAN && b.tokens == before);
+  CHECK(append(&b, RESULT_A) == OC_E_ORPHAN && b.tokens == before);
+  oc_history_cut(&b, 2);
+  CHECK(b.tokens == tokens_of(&b) && a.tokens == tokens_of(&a));
+  oc_history_adopt(&a, &b);
+  CHECK(a.tokens == tokens_of(&a) && b.tokens == 0);
+  oc_history_cut(&a, 0);
+  CHECK(a.tokens == 0);
+  oc_history_free(&a);
+
+  /* another count of one message is in all lists once they count again */
+  fill(&a, "0122");
+  oc_history_fork(&a, &b);
+  CHECK(!append(&b, USER));
+  oc_history_set_tokens(&a, 3, 1000, 7);
+  CHECK(kinds[ANSWER]->tokens == 1000 && kinds[ANSWER]->counter == 7);
+  oc_history_recount(&a);
+  oc_history_recount(&b);
+  CHECK(a.tokens == tokens_of(&a) && a.tokens > 2000);
+  CHECK(b.tokens == tokens_of(&b));
+  oc_history_set_tokens(&b, 0, 50, 7);
+  CHECK(b.tokens == tokens_of(&b));
+  oc_history_recount(&a);
+
+  /* replaced in one list alone */
+  CHECK(!oc_message_flag(&pinned, kinds[USER], OC_FLAG_PINNED));
+  CHECK(pinned->flags == OC_FLAG_PINNED && pinned->len == kinds[USER]->len
+        && pinned->tokens == kinds[USER]->tokens);
+  CHECK(!oc_history_replace(&a, 1, pinned));
+  CHECK(oc_history_at(&a, 1) == pinned && oc_history_at(&b, 1) == kinds[USER]);
+  CHECK(a.tokens == tokens_of(&a) && a.count == 4);
+  oc_history_free(&b);
+  CHECK(!oc_history_replace(&a, 1, kinds[USER]));       /* in place */
+  CHECK(a.tokens == tokens_of(&a) && !strcmp(show(&a), "0122"));
+  CHECK(pinned->refs == 1);
+  oc_message_unref(pinned);
+  oc_history_free(&a);
+  oc_history_recount(&a);
+  CHECK(a.tokens == 0);
+  free_kinds();
+}
+
+TEST(compares) {
+  static const struct {
+    const char *base;
+    const char *edited;
+    size_t common;
+    size_t at;
+    size_t removed;
+    size_t added;
+  } cases[] = {
+    { "", "", 0, 0, 0, 0 },
+    { "", "12", 0, 0, 0, 2 },
+    { "12", "", 0, 0, 2, 0 },
+    { "012", "012", 3, 3, 0, 0 },
+    { "012", "01212", 3, 3, 0, 2 },
+    { "01212", "012", 3, 3, 2, 0 },
+    { "0121352", "01352", 2, 2, 2, 0 },
+    { "012", "0212", 1, 1, 0, 1 },
+    { "0112", "012", 2, 2, 1, 0 },
+    { "012", "0112", 2, 2, 0, 1 },
+    { "1122", "2211", 0, 0, 4, 4 },
+    { "012012", "002", 1, 1, 4, 1 }
+  };
+  size_t i;
+
+  make_kinds();
+  for(i = 0; i < sizeof cases / sizeof *cases; i++) {
+    oc_history base;
+    oc_history edited;
+    oc_edit edit;
+    oc_flaw flaw;
+    fill(&base, cases[i].base);
+    fill(&edited, cases[i].edited);
+    CHECK_FOR(oc_history_common(&base, &edited) == cases[i].common, "%d",
+              (int)i);
+    CHECK_FOR(oc_history_common(&edited, &base) == cases[i].common, "%d",
+              (int)i);
+    oc_history_diff(&base, &edited, &edit);
+    CHECK_FOR(edit.at == cases[i].at && edit.removed == cases[i].removed
+              && edit.added == cases[i].added, "%d: %d %d %d", (int)i,
+              (int)edit.at, (int)edit.removed, (int)edit.added);
+    /* what the edit says makes the one out of the other */
+    CHECK(!oc_history_patch(&base, &base, &edited, &flaw));
+    CHECK_FOR(!strcmp(show(&base), cases[i].edited), "%d: %s", (int)i,
+              show(&base));
+    CHECK(base.tokens == tokens_of(&base));
+    oc_history_free(&base);
+    oc_history_free(&edited);
+  }
+  free_kinds();
+}
+
+
+/* Messages that are all different, a letter each: user and assistant in turn,
+   X a call and Y its result. */
+static oc_message *letters[26];
+
+static void make_letters(void) {
+  int i;
+  for(i = 0; i < 26; i++) {
+    char text[200];
+    if(i == 'X' - 'A' || i == 'Y' - 'A')
+      strcpy(text, texts[i == 'X' - 'A' ? CALL_A : RESULT_A]);
+    else
+      sprintf(text, "{\"role\":\"%s\",\"content\":\"%*d\"}",
+              i % 2 ? "assistant" : "user", i + 1, i);
+    CHECK(!oc_message_json(&letters[i], text, strlen(text), NULL));
+  }
+}
+
+static void free_letters(void) {
+  int i;
+  for(i = 0; i < 26; i++) {
+    CHECK_FOR(letters[i]->refs == 1, "%c", 'A' + i);
+    CHECK_FOR(!letters[i]->mark, "%c", 'A' + i);
+    oc_message_unref(letters[i]);
+  }
+}
+
+/* A list with a message for each letter; a space is left out. */
+static void spell(oc_history *history, const char *word) {
+  oc_flaw flaw;
+  oc_history_init(history);
+  for(; *word; word++) {
+    if(*word != ' ')
+      CHECK_FOR(!oc_history_append(history, letters[*word - 'A'], &flaw),
+                "%c", *word);
+  }
+}
+
+static const char *word_of(const oc_history *history) {
+  static char word[4][100];
+  static int turn;
+  char *at = word[turn++ % 4];
+  size_t i;
+  for(i = 0; i < history->count && i < 99; i++) {
+    int k;
+    for(k = 0; k < 26 && letters[k] != oc_history_at(history, i); k++) {
+    }
+    at[i] = (char)('A' + k);
+  }
+  at[i] = '\0';
+  return at;
+}
+
+TEST(tells_what_is_missing) {
+  static const struct {
+    const char *base;
+    const char *edited;
+    const char *missing;        /* digits: indexes */
+  } cases[] = {
+    { "", "", "" }, { "", "AB", "" }, { "ABC", "", "012" },
+    { "ABC", "ABC", "" }, { "ABCD", "AC", "13" }, { "ABCD", "DCBA", "" },
+    { "AXYB", "AB", "12" }, { "ABCD", "AEFD", "12" }, { "AAB", "AB", "" },
+    { "AAB", "B", "01" }
+  };
+  size_t i;
+
+  make_kinds();
+  make_letters();
+  for(i = 0; i < sizeof cases / sizeof *cases; i++) {
+    oc_history base;
+    oc_history edited;
+    size_t indexes[10];
+    char found[11];
+    size_t count;
+    size_t k;
+    spell(&base, cases[i].base);
+    spell(&edited, cases[i].edited);
+    count = oc_history_missing(&base, &edited, indexes);
+    for(k = 0; k < count; k++)
+      found[k] = (char)('0' + indexes[k]);
+    found[count] = '\0';
+    CHECK_FOR(!strcmp(found, cases[i].missing), "%d: %s", (int)i, found);
+    oc_history_free(&base);
+    oc_history_free(&edited);
+  }
+  free_letters();
+  free_kinds();
+}
+
+TEST(patches) {
+  static const struct {
+    const char *base;
+    const char *edited;
+    const char *list;         /* what became of base meanwhile */
+    const char *result;       /* NULL: refused */
+    oc_code code;
+  } cases[] = {
+    /* gone on */
+    { "ABCDEF", "AEF", "ABCDEFGH", "AEFGH", OC_OK },
+    { "ABCDEF", "ASEF", "ABCDEFGHIJ", "ASEFGHIJ", OC_OK },
+    /* lost its tail, but not what was edited */
+    { "ABCDEF", "AEF", "ABCD", "A", OC_OK },
+    { "ABCDEF", "ASEF", "ABCDGH", "ASGH", OC_OK },
+    /* lost a part of what was edited, or all of it */
+    { "ABCDEF", "ASEF", "ABC", NULL, OC_E_CHANGED },
+    { "ABCDEF", "ASEF", "A", NULL, OC_E_CHANGED },
+    { "ABCDEF", "ASEF", "", NULL, OC_E_CHANGED },
+    { "ABCDEF", "ASEF", "ABCGEF", NULL, OC_E_CHANGED },
+    { "ABCDEF", "ASEF", "ABGCDEF", NULL, OC_E_CHANGED },
+    { "ABCDEF", "ASEF", "ADCBEF", NULL, OC_E_CHANGED },
+    /* edited elsewhere: it is found where it stands now */
+    { "ABCDEF", "ASEF", "GHABCDEF", "GHASEF", OC_OK },
+    { "ABCDEF", "ASEF", "BCDEF", "SEF", OC_OK },
+    { "ABCDEF", "ASEF", "ABCDGF", "ASGF", OC_OK },
+    { "ABCDEF", "ASEF", "BCD", "S", OC_OK },
+    /* turns with others between them went */
+    { "ABCDEF", "ACF", "ABCDEFG", "ACFG", OC_OK },
+    { "ABCDEF", "ACF", "ABGCDEF", NULL, OC_E_CHANGED },
+    /* all of it */
+    { "ABCD", "", "ABCD", "", OC_OK },
+    { "ABCD", "", "ABCDEF", "EF", OC_OK },
+    { "ABCD", "S", "EFABCD", "EFS", OC_OK },
+    { "ABCD", "EFGH", "ABCDIJ", "EFGHIJ", OC_OK },
+    /* it only adds */
+    { "ABCD", "ASBCD", "ABCDEF", "ASBCDEF", OC_OK },
+    { "ABCD", "SABCD", "ABCDEF", "SABCDEF", OC_OK },
+    { "ABCD", "SABCD", "EF", "SEF", OC_OK },
+    { "ABCD", "ABCDS", "ABCDEF", "ABCDSEF", OC_OK },
+    { "ABCD", "ABCSD", "AB", NULL, OC_E_CHANGED },
+    { "ABCD", "ABSCD", "AB", "ABS", OC_OK },
+    { "ABCD", "ABSCD", "ACD", NULL, OC_E_CHANGED },
+    { "", "AB", "", "AB", OC_OK },
+    { "", "AB", "CD", "ABCD", OC_OK },
+    { "", "", "AB", "AB", OC_OK },
+    { "AB", "AB", "CD", "CD", OC_OK },
+    { "AB", "", "", NULL, OC_E_CHANGED },
+    /* what would come of it is no list to be sent */
+    { "ABEXY", "A", "ABEXYCD", "ACD", OC_OK },
+    { "ABEX", "ABSX", "ABEXY", "ABSXY", OC_OK },
+    { "ABEX", "ABE", "ABEXY", NULL, OC_E_ORPHAN },
+    { "AB", "ABX", "ABCD", NULL, OC_E_OPEN_CALL }
+  };
+  size_t i;
+
+  make_kinds();
+  make_letters();
+  for(i = 0; i < sizeof cases / sizeof *cases; i++) {
+    oc_history base;
+    oc_history edited;
+    oc_history list;
+    oc_history before;
+    oc_flaw flaw;
+    oc_code code;
+
+    spell(&base, cases[i].base);
+    spell(&edited, cases[i].edited);
+    spell(&list, cases[i].list);
+    oc_history_fork(&list, &before);
+    code = oc_history_patch(&list, &base, &edited, &flaw);
+    CHECK_FOR(code == cases[i].code, "%d: %s", (int)i, oc_code_name(code));
+    CHECK_FOR(!strcmp(word_of(&list), cases[i].result ? cases[i].result
+                                                      : cases[i].list),
+              "%d: %s", (int)i, word_of(&list));
+    CHECK(list.tokens == tokens_of(&list));
+    if(code)
+      CHECK(oc_history_same(&list, &before) && list.bytes == before.bytes);
+    CHECK(!strcmp(word_of(&before), cases[i].list));
+    oc_history_free(&base);
+    oc_history_free(&edited);
+    oc_history_free(&list);
+    oc_history_free(&before);
+  }
+  free_letters();
+  free_kinds();
+}
+
+/* What is a fork of the base in truth, and has gone on in the same vector. */
+TEST(patches_forks) {
+  oc_history chat;
+  oc_history base;
+  oc_history draft;
+  oc_flaw flaw;
+  oc_message *summary;
+
+  make_kinds();
+  make_letters();
+  summary = letters['S' - 'A'];
+  spell(&chat, "ABCDEF");
+  oc_history_fork(&chat, &base);
+  oc_history_fork(&chat, &draft);
+  CHECK(!oc_history_splice(&draft, 0, 4, &summary, 1, &flaw));
+  CHECK(!oc_history_append(&chat, letters['G' - 'A'], &flaw));
+  CHECK(!oc_history_append(&chat, letters['H' - 'A'], &flaw));
+  CHECK(oc_history_common(&chat, &base) == 6);
+  CHECK(!oc_history_patch(&chat, &base, &draft, &flaw));
+  CHECK(!strcmp(word_of(&chat), "SEFGH"));
+  CHECK(!strcmp(word_of(&base), "ABCDEF"));
+  /* once more: what it is about has gone */
+  CHECK(oc_history_patch(&chat, &base, &draft, &flaw) == OC_E_CHANGED);
+  CHECK(!strcmp(word_of(&chat), "SEFGH"));
+  oc_history_free(&chat);
+  oc_history_fork(&base, &chat);
+  CHECK(!oc_history_patch(&chat, &base, &draft, &flaw));
+  CHECK(oc_history_same(&chat, &draft));
+  oc_history_free(&chat);
+  oc_history_free(&base);
+  oc_history_free(&draft);
+  free_letters();
+  free_kinds();
+}
+
+/* }==== */
+
 /* {==== against a model ==== */
 
 #define FORKS 7
@@ -415,12 +748,15 @@ static int is_valid(const char *digits) {
 
 static void check_model(const oc_history *history, const char *model) {
   size_t bytes = 0;
+  size_t tokens = 0;
   size_t i;
   CHECK_FOR(!strcmp(show(history), model), "%s instead of %s", show(history),
             model);
-  for(i = 0; model[i]; i++)
+  for(i = 0; model[i]; i++) {
     bytes += strlen(texts[model[i] - '0']);
-  CHECK(history->bytes == bytes);
+    tokens += kinds[model[i] - '0']->tokens;
+  }
+  CHECK(history->bytes == bytes && history->tokens == tokens);
 }
 
 /* One random change of one list and of its model. */
@@ -591,6 +927,66 @@ TEST(survives_lack_of_memory) {
   free_kinds();
 }
 
+TEST(edits_without_memory) {
+  static const oc_allocator counting = {
+    counting_malloc, counting_realloc, counting_free
+  };
+  static const oc_allocator standard = { malloc, realloc, free };
+  int budget;
+
+  make_kinds();
+  make_letters();
+  oc_set_allocator(&counting);
+  for(budget = 0; budget < 3; budget++) {
+    oc_history base;
+    oc_history edited;
+    oc_history list;
+    oc_history before;
+    oc_flaw flaw;
+    oc_message *pinned = NULL;
+    size_t tokens;
+    oc_code code;
+
+    blocks = 0;
+    allocations_left = 100;
+    spell(&base, "ABCDEF");
+    spell(&edited, "ASEF");
+    spell(&list, "ABCDEFGH");
+    oc_history_fork(&list, &before);
+    tokens = list.tokens;
+
+    allocations_left = budget;
+    code = oc_history_patch(&list, &base, &edited, &flaw);
+    CHECK_FOR(code == (budget ? OC_OK : OC_E_NOMEM), "%d", budget);
+    CHECK(!strcmp(word_of(&list), code ? "ABCDEFGH" : "ASEFGH"));
+    CHECK(list.tokens == tokens_of(&list));
+    CHECK(before.tokens == tokens && before.count == 8);
+
+    allocations_left = budget;
+    code = oc_message_flag(&pinned, letters[0], OC_FLAG_PINNED);
+    CHECK_FOR(code == (budget ? OC_OK : OC_E_NOMEM), "%d", budget);
+    if(!code) {
+      /* the list is shared, so replacing takes a vector */
+      oc_history other;
+      oc_history_fork(&before, &other);
+      code = oc_history_replace(&before, 0, pinned);
+      CHECK_FOR(code == (budget > 1 ? OC_OK : OC_E_NOMEM), "%d", budget);
+      CHECK(!strcmp(word_of(&other), "ABCDEFGH"));
+      CHECK(before.tokens == tokens && before.count == 8);
+      oc_history_free(&other);
+      oc_message_unref(pinned);
+    }
+    oc_history_free(&base);
+    oc_history_free(&edited);
+    oc_history_free(&list);
+    oc_history_free(&before);
+    CHECK_FOR(blocks == 0, "%d: %d", budget, blocks);
+  }
+  oc_set_allocator(&standard);
+  free_letters();
+  free_kinds();
+}
+
 int main(void) {
   RUN(begins_empty);
   RUN(appends);
@@ -601,7 +997,13 @@ int main(void) {
   RUN(names_the_open_call);
   RUN(finds_turns_and_head);
   RUN(splices);
+  RUN(adds_up_tokens);
+  RUN(compares);
+  RUN(tells_what_is_missing);
+  RUN(patches);
+  RUN(patches_forks);
   RUN(behaves_like_its_model);
+  RUN(edits_without_memory);
   RUN(survives_lack_of_memory);
   return test_report();
 }

@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #endif
 
+#include "../../src/oc_alloc.h"
 #include "../../src/oc_events.h"
 #include "../../src/oc_journal.h"
 #include "../../src/oc_save.h"
@@ -756,6 +757,119 @@ TEST(loses_no_turn_when_it_is_killed) {
            total + acknowledged, torn, extra);
 }
 
+/* Saves one text and then another one for ever, each longer than a piece. */
+static void save_for_ever(const char *path, int started) {
+  static char texts[2][300001];
+  int i;
+  memset(texts[0], 'a', 300000);
+  memset(texts[1], 'b', 200000);
+  for(i = 0;; i++) {
+    if(save_text(path, texts[i % 2], 1))
+      _exit(1);
+    if(write(started, "x", 1) != 1)
+      _exit(2);
+  }
+}
+
+TEST(keeps_the_old_or_the_new_file_when_it_is_killed) {
+  const char *path = in_folder("killed-saves/file");
+  int round;
+
+  CHECK(!mkdir(in_folder("killed-saves"), 0700));
+  for(round = 0; round < 50; round++) {
+    char problem[OC_PROBLEM_MAX];
+    char byte;
+    oc_buf text;
+    int words[2];
+    int status;
+    pid_t child;
+
+    CHECK(!pipe(words));
+    child = fork();
+    if(!child) {
+      close(words[0]);
+      save_for_ever(path, words[1]);
+    }
+    close(words[1]);
+    CHECK(read(words[0], &byte, 1) == 1);
+    usleep(random_number() % 2000);
+    kill(child, SIGKILL);
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+    close(words[0]);
+    oc_buf_init(&text, MAX);
+    CHECK(!oc_file_read(path, MAX, &text, problem));
+    CHECK(text.len == 300000 || text.len == 200000);
+    CHECK(!memchr(text.data, text.len == 300000 ? 'b' : 'a', text.len));
+    oc_buf_free(&text);
+  }
+}
+
+/* }==== */
+
+/* {==== memory ==== */
+
+static int left;      /* allocations until one fails; -1: none does */
+
+static void *failing_malloc(size_t size) {
+  return left >= 0 && !left-- ? NULL : malloc(size);
+}
+
+static void *failing_realloc(void *block, size_t size) {
+  return left >= 0 && !left-- ? NULL : realloc(block, size);
+}
+
+/* The number of the next descriptor: grows when one is lost. */
+static int next_descriptor(void) {
+  int fd = dup(0);
+  close(fd);
+  return fd;
+}
+
+TEST(survives_every_failed_allocation) {
+  static const oc_allocator failing = {
+    failing_malloc, failing_realloc, free
+  };
+  static const oc_allocator standard = { malloc, realloc, free };
+  const char *inside = in_folder("memory");
+  const char *path = in_folder("memory/file");
+  const char *link = in_folder("memory/link");
+  int before = next_descriptor();
+  oc_journal journal;
+  oc_buf text;
+  oc_code code = OC_E_NOMEM;
+  int n;
+
+  CHECK(!mkdir(inside, 0700));
+  put_file(path, "old\n", 4);
+  CHECK(!symlink("file", link));
+  oc_set_allocator(&failing);
+  for(n = 0; code && n < 100; n++) {
+    left = n;
+    code = save_text(link, "new\n", 1);
+    left = -1;
+    CHECK_FOR(!code || code == OC_E_NOMEM, "%d", n);
+    CHECK(file_is(path, code ? "old\n" : "new\n"));
+    CHECK(count_files(inside) == 2);
+  }
+  CHECK(n > 3);
+  code = OC_E_NOMEM;
+  oc_buf_init(&text, MAX);
+  for(n = 0; code && n < 100; n++) {
+    oc_journal_init(&journal);
+    left = n;
+    code = oc_journal_open(&journal, path);
+    if(!code)
+      code = oc_journal_read(&journal, MAX, &text);
+    left = -1;
+    CHECK_FOR(!code || (code == OC_E_NOMEM && *journal.problem), "%d", n);
+    oc_journal_close(&journal);
+    oc_buf_free(&text);
+  }
+  CHECK(n > 3);
+  oc_set_allocator(&standard);
+  CHECK(next_descriptor() == before);
+}
+
 /* }==== */
 
 int main(void) {
@@ -781,6 +895,8 @@ int main(void) {
   RUN(respects_permissions);
   RUN(reads_files);
   RUN(loses_no_turn_when_it_is_killed);
+  RUN(keeps_the_old_or_the_new_file_when_it_is_killed);
+  RUN(survives_every_failed_allocation);
   snprintf(command, sizeof command, "rm -rf '%s'", folder);
   if(system(command))
     printf("%s cannot be removed\n", folder);

@@ -74,16 +74,25 @@ function Draft:last_of(turns, number)
   return (turns.first[number + 1] or #self.list + 1) - 1
 end
 
+-- Puts messages of one list behind those of another. What does not go must not
+-- be lost: raises.
+local function take(list, from, first, last)
+  local done, code, text, detail = core.take_messages(list, from, first, last)
+  if not done then
+    errors.misuse("policy: " .. message.problem(code, text, detail))
+  end
+end
+
 ---Drops turns.
 ---@param turns opperchat.DraftTurns
 ---@param drops table<integer, boolean> which
 ---@return integer dropped how many messages
 function Draft:drop(turns, drops)
   local before, kept = #self.list, core.conversation()
-  core.take_messages(kept, self.list, 1, turns.head)
+  take(kept, self.list, 1, turns.head)
   for number = turns.start, turns.count do
     if not drops[number] then
-      core.take_messages(kept, self.list, turns.first[number], self:last_of(turns, number))
+      take(kept, self.list, turns.first[number], self:last_of(turns, number))
     end
   end
   core.assign(self.list, kept)
@@ -125,7 +134,7 @@ function Draft:replace_each(changes)
   end
   local result, next_one = core.conversation(), 1
   for _, change in ipairs(changes) do
-    core.take_messages(result, self.list, next_one, change.at - 1)
+    take(result, self.list, next_one, change.at - 1)
     local text, problem = message.encode_table(change.message)
     local done, code, words, detail
     if text then
@@ -136,7 +145,7 @@ function Draft:replace_each(changes)
     end
     next_one = change.at + 1
   end
-  core.take_messages(result, self.list, next_one, #self.list)
+  take(result, self.list, next_one, #self.list)
   core.assign(self.list, result)
 end
 

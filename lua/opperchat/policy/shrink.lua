@@ -9,6 +9,10 @@ Shrink.__index = Shrink
 -- cache it costs.
 local MIN_SAVING = 0.1
 
+-- Bytes that the note behind a preview has at most. A result that is not longer
+-- than both together stays, so that none is shortened twice.
+local NOTE = 64
+
 local WORDS = {
   image_url = "[an image was here]", file = "[a file was here]",
   input_audio = "[audio was here]",
@@ -29,17 +33,25 @@ local function without_media(message)
   return message
 end
 
+-- A content as one text; nil: there is more in it than that.
+local function text_of(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  local texts = {}
+  for i, part in ipairs(value) do
+    if part.type ~= "text" or type(part.text) ~= "string" then
+      return nil
+    end
+    texts[i] = part.text
+  end
+  return table.concat(texts)
+end
+
 -- A tool result with its beginning alone.
 local function preview(message, max, length)
-  local text = message.content
-  if type(text) == "table" then
-    local texts = {}
-    for i, part in ipairs(text) do
-      texts[i] = part.type == "text" and part.text or ""
-    end
-    text = table.concat(texts)
-  end
-  if type(text) ~= "string" or #text <= max then
+  local text = text_of(message.content)
+  if type(text) ~= "string" or #text <= math.max(max, length + NOTE) then
     return nil
   end
   local stop = length
@@ -47,7 +59,7 @@ local function preview(message, max, length)
     stop = stop - 1
   end
   message.content = ("%s\n[%d of %d bytes left out]"):format(text:sub(1, stop), #text - stop, #text)
-  return #message.content < #text and message or nil
+  return message
 end
 
 -- The messages that may be made shorter: before the last `turns` turns.
