@@ -681,6 +681,15 @@ static int request_again(lua_State *L) {
   return 1;
 }
 
+/* request_limit(request, retries): so many attempts more, and not what its
+   setup says */
+static int request_limit(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  lua_Number retries = luaL_checknumber(L, 2);
+  oc_exchange_limit(request->exchange, retries > 0 ? (int)retries : 0);
+  return 0;
+}
+
 /* request_cancel(request): ends it, unless it has ended. */
 static int request_cancel(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
@@ -745,6 +754,7 @@ void lrequest_register(lua_State *L) {
     { "request_start", request_start },
     { "request_tokens", request_tokens },
     { "request_again", request_again },
+    { "request_limit", request_limit },
     { "request_cancel", request_cancel },
     { "request_abort", request_abort },
     { "request_state", request_state },

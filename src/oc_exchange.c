@@ -33,6 +33,7 @@ struct oc_exchange {
   int64_t tag;
   int attempts;
   int retries;                  /* attempts after failures */
+  int max_retries;
   int64_t retry_wait_ms;        /* how long the next one waits */
   int64_t retry_at_ms;          /* when it is sent */
   int redirects;
@@ -135,6 +136,7 @@ oc_exchange *oc_exchange_new(oc_setup *setup, oc_body *body, int is_stream,
   }
   exchange->is_stream = is_stream;
   exchange->tag = tag;
+  exchange->max_retries = setup->max_retries;
   /* no waiting for "100 Continue" before a large body */
   exchange->large.data = expect;
   exchange->large.next = setup->headers;
@@ -250,7 +252,7 @@ static int waits_to_retry(oc_exchange *exchange) {
                         time(NULL));
   if(wait >= 0 && oc_response_is_error(&exchange->response))
     exchange->error.retry_after_ms = wait;
-  if(exchange->retries >= setup->max_retries
+  if(exchange->retries >= exchange->max_retries
      || oc_client_is_closed(exchange->client)
      || oc_response_has_output(&exchange->response)
      || !oc_retry_is_worth(&exchange->error, &hints)
@@ -558,6 +560,11 @@ static void send_request(oc_exchange *exchange) {
   exchange->attempts++;
   if(oc_client_add(exchange->client, exchange, exchange->easy))
     fail_with(exchange, OC_E_CURL);
+}
+
+void oc_exchange_limit(oc_exchange *exchange, int retries) {
+  if(retries < exchange->max_retries)
+    exchange->max_retries = retries;
 }
 
 void oc_exchange_start(oc_exchange *exchange) {

@@ -47,6 +47,9 @@ oc_exchange *oc_exchange_ref(oc_exchange *exchange);
 /* The last reference cancels what is still under way and frees it. */
 void oc_exchange_unref(oc_exchange *exchange);
 
+/* At most so many attempts after the first one, in the place of what the
+   setup says. */
+void oc_exchange_limit(oc_exchange *exchange, int retries);
 /*
  * Sends the first bytes. What fails at once ends the exchange, too, and
  * comes through the client's queue like every ending.

@@ -366,6 +366,9 @@ local kinds = {
   ["string or list of strings"] = function(value)
     return type(value) == "string" or is_list_of(value, "string")
   end,
+  ["list of strings"] = function(value)
+    return is_list_of(value, "string")
+  end,
   ["list of tables"] = function(value) return is_list_of(value, "table") end,
   ["string or function"] = function(value)
     if type(value) == "function" then
@@ -430,6 +433,7 @@ local RECEIVING = {
   keep_partial = "boolean",
   schema = "table",
   schema_retries = "integer >= 0",
+  fallback_models = "list of strings",
 }
 
 -- How a conversation is kept short, cheap and on disk.
@@ -456,6 +460,7 @@ local HANDLERS = {
   on_delta = "function",
   on_event = "function",
   on_done = "function",
+  on_retry = "function",
 }
 
 local function join(...)
@@ -489,6 +494,9 @@ options.client = {
     ca_file = "string without control characters",
     http2 = "boolean",
     on_request = "function",
+    on_retry = "function",
+    max_retries = "integer >= 0",
+    retry_budget = "integer >= 0",
   }),
 }
 

@@ -92,7 +92,7 @@ local function finish(self)
     list[#list + 1] = state.turn.behind
   end
   state.on_end, state.waiting, state.on_done = nil, nil, nil
-  state.on_delta, state.on_event = nil, nil
+  state.on_delta, state.on_event, state.on_retry = nil, nil, nil
   call_all(list)
 end
 
@@ -122,6 +122,7 @@ function request.start(self, id, given, turn)
   end
   state.is_finished = false
   local client_state = core.state(state.client)
+  state.on_retry = given and given.on_retry or client_state.on_retry
   client_state.requests[id] = self
   client_state.pending = client_state.pending + 1
   if state.conversation then
@@ -208,7 +209,8 @@ function methods:cancel()
   driver.tell(state.client)
 end
 
----@return "sending"|"receiving"|"done"|"failed"|"cancelled"
+---@return "sending"|"receiving"|"waiting"|"done"|"failed"|"cancelled" state `waiting`: an
+---attempt has failed, and it will be sent once more
 function methods:state()
   open(self)
   return core.request_state(self)

@@ -5,6 +5,7 @@ local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local journal = require "opperchat.journal"
 local limits = require "opperchat.limits"
+local overflow = require "opperchat.overflow"
 local request = require "opperchat.request"
 local tokens = require "opperchat.tokens"
 
@@ -21,29 +22,70 @@ local turn = {}
 ---@field in_background boolean whether policies ask models between turns only
 ---@field before? opperchat.Conversation the list before, where a failure to write it down
 ---takes the turn back
----@field has_retried? boolean
+---@field fallbacks? string[] models that are left to be tried
+---@field encode fun(model: string): string options of the request to another model
+---@field renew? fun(): userdata? asks for the key again
+---@field budget? {left: integer} attempts that the turn may still take
+---@field has_trimmed? boolean
+---@field has_renewed? boolean
+---@field attempts? integer of earlier tries
 ---@field calls? function[]
 
--- Sends a request again that was too long for the model, once, with a shorter
--- list.
+-- Whether a model has refused, or has no room for the request just now.
+local function is_refusal(err)
+  local status = err.status or 0
+  if err.kind ~= "api" and err.kind ~= "http" then
+    return false
+  elseif status == 400 or status == 422 then
+    -- of all that may be wrong with a request, only the model is another one
+    return (err.code .. " " .. err.message):lower():find("model", 1, true) ~= nil
+  end
+  return status == 402 or status == 403 or status == 404 or status == 408 or status == 409
+    or status == 429 or status >= 500 or err.retryable
+end
+
+-- What another try has to be made of; nil: there is none.
+local function next_try(state)
+  local of, err = state.turn, state.result
+  local prepared
+  if not of.has_trimmed then
+    prepared = compaction.prepare_again(state.conversation, of.prepared, of.given, err,
+      of.sent.messages + of.sent.fields)
+  end
+  if prepared then
+    of.has_trimmed = true
+    return { prepared = prepared }
+  elseif of.renew and err.status == 401 and not of.has_renewed then
+    of.has_renewed = true
+    local setup = of.renew()
+    return setup and { setup = setup } or nil
+  elseif of.fallbacks and of.fallbacks[1] and (is_refusal(err) or overflow.read(err)) then
+    local model = table.remove(of.fallbacks, 1)
+    return { model = model, fields = of.encode(model) }
+  end
+end
+
+-- Sends a request once more that has failed before anything of an answer
+-- arrived: shorter, with another key or to another model.
 local function again(self, state)
   local of, chat = state.turn, state.conversation
   local _, is_open = core.kind(chat)
-  if of.has_retried or not is_open or state.result.partial then
+  if not is_open or state.result.partial or core.client_is_closed(state.client) then
     return false
   end
-  of.has_retried = true
-  local prepared = compaction.prepare_again(chat, of.prepared, of.given, state.result,
-    of.sent.messages + of.sent.fields)
-  if not prepared or core.client_is_closed(state.client) then
+  local try = next_try(state)
+  if not try then
     return false
   end
+  of.setup, of.fields = try.setup or of.setup, try.fields or of.fields
   local id = client.next_id(state.client)
-  if not core.request_again(self, of.setup, of.fields, of.is_stream, id, prepared.list) then
+  local list = of.prepared and (try.prepared or of.prepared).list
+  if not list or not core.request_again(self, of.setup, of.fields, of.is_stream, id, list) then
     return false
   end
-  of.prepared, of.attempts = prepared, (state.result.attempts or 1)
-  of.sent.messages = core.request_tokens(self)
+  of.prepared, of.attempts = try.prepared or of.prepared,
+    (of.attempts or 0) + (state.result.attempts or 1)
+  of.sent.messages, of.sent.model = core.request_tokens(self), try.model or of.sent.model
   state.failed, state.result = nil, nil
   request.restart(self, id)
   return true
@@ -81,6 +123,12 @@ local function settle(state)
   local told = state.failed and state.result.partial or state.result
   if of.attempts then
     state.result.attempts = (state.result.attempts or 1) + of.attempts
+  end
+  if of.budget then
+    of.budget.left = of.budget.left - (state.result.attempts or 1) + 1
+  end
+  if of.fallbacks then
+    state.result.requested_model = of.sent.model
   end
   if told and (told.usage or not state.failed) then
     limits.book(own, told.usage)
