@@ -23,8 +23,8 @@ local policy, count = opperchat.policy, opperchat.tokens.count
 
 local turns, budget = tonumber(arg[1] or 500), tonumber(arg[2] or 8000)
 
--- A turn of 400 tokens or so: that many fill the window twenty times.
-local KEPT = math.floor(budget / 400)
+-- A turn has 350 tokens or so: that many turns are nearly the budget.
+local KEPT = math.floor(budget / 360)
 
 -- The same sizes in each run, small and large ones mixed.
 local function size_of(number, least, most)

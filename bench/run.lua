@@ -154,6 +154,11 @@ local function url(path)
   return server.url .. path
 end
 
+-- What a journal takes for a turn behind so many messages.
+local function journal_turn(length)
+  return figures(lua("journal.lua", "turns", length, temporary_file()))
+end
+
 local cases = {
   {
     name = "requests",
@@ -253,6 +258,16 @@ local cases = {
     end,
   },
   {
+    name = "policy",
+    title = "keep, fit and shrink on 10,000 messages, the slowest",
+    aim = 5,
+    unit = "ms",
+    rounds = 3,
+    run = function()
+      return figure(lua("policy.lua"), "ms")
+    end,
+  },
+  {
     name = "message",
     title = "memory of a message beyond its JSON text",
     aim = 100,
@@ -275,6 +290,43 @@ local cases = {
     rounds = 1,
     run = function()
       return figure(lua("memory.lua", "fork", 10000, 1000), "bytes") / 10000
+    end,
+  },
+  {
+    name = "journal",
+    title = "a turn into a journal: behind 10,000 messages against 10",
+    aim = 1.2,
+    unit = "x",
+    rounds = 5,
+    run = function()
+      local short, long = journal_turn(10), journal_turn(10000)
+      if short.bytes ~= long.bytes then
+        error(("journal: %g bytes against %g"):format(long.bytes, short.bytes), 0)
+      end
+      return long.microseconds / short.microseconds
+    end,
+  },
+  {
+    name = "journal",
+    title = "conversations in files, turns of 1 KB",
+    rounds = 1,
+    rows = {
+      { "bytes", "a turn in a journal", "%.0f B" },
+      { "at_10", "  CPU of it, behind 10 messages", "%.1f us" },
+      { "at_1000", "  behind 1,000", "%.1f us" },
+      { "at_10000", "  behind 10,000", "%.1f us" },
+      { "save", "10,000 messages (5.4 MB): save", "%.1f ms" },
+      { "load", "  load", "%.1f ms" },
+    },
+    run = function()
+      local found = {}
+      for _, length in ipairs{ 10, 1000, 10000 } do
+        local turn = journal_turn(length)
+        found.bytes, found["at_" .. length] = turn.bytes, turn.microseconds
+      end
+      local files = figures(lua("journal.lua", "files", 10000, temporary_file()))
+      found.save, found.load = files.save_seconds * 1e3, files.load_seconds * 1e3
+      return found
     end,
   },
   {

@@ -9,7 +9,7 @@ local Server = require "spec.support.server"
 local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
-  "docs/media.md", "docs/history.md",
+  "docs/media.md", "docs/history.md", "docs/keeping.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.
@@ -190,6 +190,12 @@ local SCENES = {
   { "Two teas", function(server)
     server:reply(completion({ role = "assistant", content = '{"items":[{"name":"tea",'
       .. '"price":3},{"name":"tea","price":3}],"total":6}' }, "stop"))
+  end },
+  -- long conversations, whose answers do not say how many tokens they were
+  { "about the number", function(server)
+    local answer = completion({ role = "assistant", content = "It is a number." }, "stop")
+    answer.body.usage = nil
+    server:default(answer)
   end },
   -- policies that ask a model, by what is said before
   { "I collect rivers", function(server)
@@ -482,6 +488,29 @@ describe("types.lua and the documentation", function()
     end
     pipe:close()
     assert.truthy(codes >= 7)
+  end)
+
+  it("know what keeping gives", function()
+    local page = texts["docs/keeping.md"]
+    local source = read("lua/opperchat/keeping.lua")
+    for kind, name in source:gmatch("errors%.new%(\"(%l+)\", \"([%l_]+)\"") do
+      local section = texts["docs/errors.md"]:match("\n## " .. kind .. "\n(.-)\n## ")
+      assert.truthy(section and lists(section, name), kind .. " " .. name)
+      assert.truthy(lists(page, name), name)
+    end
+    assert.same(names_in(opperchat.history), names_in(classes["opperchat.History"].fields))
+    for _, name in ipairs(names_in(opperchat.history)) do
+      assert.truthy(page:find("history." .. name, 1, true), name)
+    end
+    local fields = names_in(classes["opperchat.LoadReport"].fields)
+    assert.same({ "events", "repaired", "torn" }, fields)
+    for _, name in ipairs(fields) do
+      assert.truthy(lists(page, name), name)
+    end
+    -- options that are saved are named there, or are parameters of the model
+    for name in pairs(require("opperchat.store").SAVED) do
+      assert.truthy(classes["opperchat.BodyOptions"].fields[name] or lists(page, name), name)
+    end
   end)
 
   it("know policies, their options and what is said of them", function()

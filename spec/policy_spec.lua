@@ -576,7 +576,8 @@ describe("shrink", function()
 
   it("does not shorten what it has shortened", function()
     for _, given in ipairs { {}, { max = 1 }, { max = 1, preview = 0 }, { max = 150 },
-        { max = 229, preview = 200 }, { max = 240 }, { preview = 1000 }, { max = 30, preview = 9 } } do
+        { max = 229, preview = 200 }, { max = 240 }, { preview = 1000 },
+        { max = 30, preview = 9 } } do
       given.turns = 1
       local chat = chats.new { policy = policy.shrink(given) }
       for number = 1, 30 do

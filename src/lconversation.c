@@ -58,8 +58,15 @@ static int fail_flaw(lua_State *L, oc_code code, const char *id,
   return 4;
 }
 
-int lconversation_append(lua_State *L, oc_history *history,
-                         oc_message *message) {
+int lconversation_fail(lua_State *L, oc_code code, const oc_flaw *flaw) {
+  if(code == OC_E_ORPHAN || code == OC_E_OPEN_CALL)
+    return fail_flaw(L, code, flaw->id.text, flaw->id.len);
+  return lutil_fail(L, code);
+}
+
+/* Appends a message that was just made and drops the maker's reference. */
+static int append_made(lua_State *L, oc_history *history,
+                       oc_message *message) {
   oc_flaw flaw;
   char id[128];
   size_t len = 0;
@@ -103,7 +110,7 @@ static int append_text(lua_State *L) {
   code = oc_message_text(&message, role, text, len, &where);
   if(code)
     return fail_at(L, code, where);
-  failed = lconversation_append(L, &conversation->history, message);
+  failed = append_made(L, &conversation->history, message);
   if(failed)
     return failed;
   lua_pushboolean(L, 1);
@@ -128,7 +135,7 @@ static int append_json(lua_State *L) {
     open_idle(L);
     return 0;
   }
-  failed = lconversation_append(L, &conversation->history, message);
+  failed = append_made(L, &conversation->history, message);
   if(failed)
     return failed;
   lua_pushboolean(L, 1);
@@ -148,7 +155,7 @@ static int append_list(lua_State *L, int index, oc_history *history) {
     lua_rawgeti(L, index, (int)i);
     failed = lmessage_make(L, -1, &message);
     if(!failed)
-      failed = lconversation_append(L, history, message);
+      failed = append_made(L, history, message);
     if(failed) {
       while(failed < 4) {
         lua_pushnil(L);
@@ -173,8 +180,7 @@ int lconversation_append_prompt(lua_State *L, int index, oc_history *history) {
     return append_list(L, index, history);
   text = luaL_checklstring(L, index, &len);
   code = oc_message_text(&message, OC_ROLE_USER, text, len, &where);
-  return code ? fail_at(L, code, where)
-              : lconversation_append(L, history, message);
+  return code ? fail_at(L, code, where) : append_made(L, history, message);
 }
 
 /* }==== */

@@ -18,11 +18,10 @@ lconversation *lconversation_open(lua_State *L, int index);
 /* The same or NULL: not a conversation, or closed. */
 lconversation *lconversation_test(lua_State *L, int index);
 /*
- * Appends a message and drops the caller's reference. 0: done; else how many
- * values were pushed: nil, code, message[, id of a call].
+ * Pushes nil, code, message, and the id of the call that the flaw is about,
+ * if it is. Its message has to live. Returns how many values that is.
  */
-int lconversation_append(lua_State *L, oc_history *history,
-                         oc_message *message);
+int lconversation_fail(lua_State *L, oc_code code, const oc_flaw *flaw);
 /*
  * Appends a prompt to a history that is not an object's: a text (a user
  * message), or a list of messages (see lmessage.h). 0: done; else how many

@@ -121,7 +121,10 @@ static int message_info(lua_State *L) {
   return 4;
 }
 
-/* find_flag(conversation, flag) -> index of the first message with it | nil */
+/*
+ * find_flag(conversation, flag) -> index of the first message with it that is
+ * not pinned | nil
+ */
 static int find_flag(lua_State *L) {
   const oc_history *history = &lconversation_open(L, 1)->history;
   size_t len;
@@ -129,7 +132,8 @@ static int find_flag(lua_State *L) {
   unsigned flag = oc_flag_parse(name, len);
   size_t i;
   for(i = 0; i < history->count; i++) {
-    if(oc_history_at(history, i)->flags & flag) {
+    unsigned flags = oc_history_at(history, i)->flags;
+    if(flags & flag && !(flags & OC_FLAG_PINNED)) {
       lcompat_push_integral(L, i + 1);
       return 1;
     }
@@ -232,17 +236,16 @@ static int take_messages(lua_State *L) {
   oc_history *from = &lconversation_open(L, 2)->history;
   lua_Number first = luaL_checknumber(L, 3);
   lua_Number last = luaL_checknumber(L, 4);
-  size_t i;
+  oc_flaw flaw;
+  oc_code code;
 
   luaL_argcheck(L, first >= 1 && last <= (lua_Number)from->count, 3,
                 "no such messages");
-  for(i = (size_t)first; (lua_Number)i <= last; i++) {
-    oc_message *message =
-      oc_message_ref((oc_message *)oc_history_at(from, i - 1));
-    int failed = lconversation_append(L, history, message);
-    if(failed)
-      return failed;
-  }
+  code = last < first ? OC_OK
+         : oc_history_take(history, from, (size_t)first - 1,
+                           (size_t)(last - first) + 1, &flaw);
+  if(code)
+    return lconversation_fail(L, code, &flaw);
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -172,12 +172,9 @@ static oc_code check_next(oc_message *const *items, size_t count,
   return code;
 }
 
-oc_code oc_history_append(oc_history *history, oc_message *message,
-                          oc_flaw *flaw) {
-  oc_code code = check_next(history->vector ? history->vector->items : NULL,
-                            history->count, message, flaw);
-  if(!code)
-    code = make_room(history);
+/* Appends without a look at what stands before. */
+static oc_code push(oc_history *history, oc_message *message) {
+  oc_code code = make_room(history);
   if(code)
     return code;
   vector_push(history->vector, message);
@@ -185,6 +182,27 @@ oc_code oc_history_append(oc_history *history, oc_message *message,
   history->bytes += message->len;
   history->tokens += message->tokens;
   return OC_OK;
+}
+
+oc_code oc_history_append(oc_history *history, oc_message *message,
+                          oc_flaw *flaw) {
+  oc_code code = check_next(history->vector ? history->vector->items : NULL,
+                            history->count, message, flaw);
+  return code ? code : push(history, message);
+}
+
+oc_code oc_history_take(oc_history *history, const oc_history *from,
+                        size_t at, size_t count, oc_flaw *flaw) {
+  int is_known = 0;
+  oc_code code = OC_OK;
+  for(; count && !code; at++, count--) {
+    oc_message *message = from->vector->items[at];
+    /* behind one that is no result all is as valid as it is over there */
+    code = is_known ? push(history, message)
+                    : oc_history_append(history, message, flaw);
+    is_known = is_known || message->role != OC_ROLE_TOOL;
+  }
+  return code;
 }
 
 oc_code oc_history_splice(oc_history *history, size_t at, size_t remove,

@@ -99,6 +99,12 @@ void oc_history_set_tokens(oc_history *history, size_t index,
 oc_code oc_history_append(oc_history *history, oc_message *message,
                           oc_flaw *flaw);
 /*
+ * Appends `count` messages of another list, from index `at` on, which exist.
+ * Fails as oc_history_append() does; what was appended before stays.
+ */
+oc_code oc_history_take(oc_history *history, const oc_history *from,
+                        size_t at, size_t count, oc_flaw *flaw);
+/*
  * Replaces `remove` messages from index `at` on by `count` others, of which
  * the history takes references. OC_E_RANGE, OC_E_ORPHAN, OC_E_OPEN_CALL,
  * OC_E_NOMEM; the index in `flaw` is that of the resulting list.

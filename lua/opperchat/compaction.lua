@@ -89,7 +89,7 @@ local function ask(state, job, messages, given)
     trace_id = state.trace_id, messages = messages,
   }
   local err = limits.check(state, of.client, model, function()
-    return core.tokens(scratch)
+    return (tokens.of_request(scratch, { client = of.client, model = model, fields = 0 }))
   end)
   if err then
     return nil, err
@@ -125,19 +125,25 @@ local function draft_of(state, list, given, job)
   return result
 end
 
--- Lets the policy edit a draft. What asks a model and failed a while ago is not
--- asked again yet.
+-- Whether a model is asked in vain: for just the same in the background, or
+-- because it has failed a while ago.
+local function should_wait(state, job, made)
+  local owner = state.origin and core.state(state.origin) or state
+  return owner.background ~= nil and owner.background ~= job
+    or state.ask_again_at ~= nil and made:tokens() < state.ask_again_at
+end
+
+-- Lets the policy edit a draft.
 local function apply(state, job)
   local made = draft_of(state, job.list, job.given, job)
-  if job.can_ask and not job.is_forced and state.ask_again_at
-      and made:tokens() < state.ask_again_at then
+  if job.can_ask and not job.is_forced and should_wait(state, job, made) then
     made.can_ask = false
   end
   local outcome = policy.run(state.policy, made)
   if made.can_ask then
     state.ask_again_at = nil
     for _, failure in ipairs(outcome.errors) do
-      if failure.err.code ~= "over_budget" then
+      if failure.err.code ~= "over_budget" and failure.err.kind ~= "cancelled" then
         state.ask_again_at = math.floor(made:tokens() * (1 + PATIENCE)) + 1
       end
     end
@@ -243,6 +249,22 @@ local function has_asked(steps)
   return false
 end
 
+-- Works on something that the program waits for: meanwhile nothing begins in the
+-- background. Several may be at it, and end in any order.
+local function in_foreground(state, job, fn, ...)
+  state.foreground = state.foreground or {}
+  state.foreground[job] = true
+  local worked, result = driver.protect(fn, ...)
+  state.foreground[job] = nil
+  if next(state.foreground) == nil then
+    state.foreground = nil
+  end
+  if not worked then
+    error(result, 0)
+  end
+  return result
+end
+
 ---What a policy has made of the list of a request.
 ---@class opperchat.Prepared
 ---@field list opperchat.Conversation what is sent: the prompt is at its end
@@ -269,13 +291,15 @@ function compaction.prepare(chat, list, prompts, given, can_ask)
     state.ready = nil
   end
   if not state.policy then
+    tokens.settle(list, measure_of(state, given).model)
     return { list = list, prompts = prompts, steps = steps, errors = {} }
   end
-  window.prefetch(client_of(state), state.options.model, state.options.context_window)
-  local job = { list = list, given = given, can_ask = can_ask }
-  state.foreground = job
-  local outcome = apply(state, job)
-  state.foreground = nil
+  if policy.wants_window(state.policy) then
+    window.prefetch(client_of(state), state.options.model, state.options.context_window)
+  end
+  -- what is at work in the background already is not asked for twice
+  local job = { list = list, given = given, can_ask = can_ask and not state.background }
+  local outcome = can_ask and in_foreground(state, job, apply, state, job) or apply(state, job)
   extend(steps, outcome.steps)
   if has_asked(outcome.steps) then
     -- it was paid for: should this turn fail, the next one begins with it
@@ -415,8 +439,7 @@ end
 
 -- The body of the task that compacts between turns.
 local function run_background(chat, state, job)
-  -- code of the program may raise, and 5.1 cannot yield across a pcall
-  local worked, outcome = driver.join(driver.spawn(work_out, chat, job))
+  local worked, outcome = driver.protect(work_out, chat, job)
   state.background = nil
   local _, is_open = core.kind(chat)
   if not worked then
@@ -440,7 +463,7 @@ end
 ---@param chat opperchat.Conversation
 function compaction.begin(chat)
   local state = core.state(chat)
-  if not state.policy or state.background or not policy.asks(state.policy)
+  if not state.policy or state.background or state.foreground or not policy.asks(state.policy)
       or core.client_is_closed(client_of(state)) or core.open_call(chat) then
     return
   end
@@ -510,9 +533,7 @@ function methods:compact()
   end
   local job = { can_ask = true, is_forced = true }
   local before = self:tokens()
-  state.foreground = job
-  local outcome = work_out(self, job)
-  state.foreground = nil
+  local outcome = in_foreground(state, job, work_out, self, job)
   local _, is_open = core.kind(self)
   if not is_open then
     return nil, errors.new("cancelled", "closed", "the conversation was closed")
@@ -520,8 +541,8 @@ function methods:compact()
     call_all(tellings(self, {}, outcome.errors))
     return nil, outcome.errors[1].err
   end
-  local list, err = make_edit(self, job, outcome)
-  call_all(list)
+  local calls, err = make_edit(self, job, outcome)
+  call_all(calls)
   if err then
     return nil, err
   end
@@ -573,7 +594,8 @@ function compaction.forecast(chat, list, given)
   return {
     tokens = size, how = how, window = window.of(of.client, of.model, state.options.context_window),
     cost = price and price * size, messages = #list, policies = report.policies,
-    would_ask = outcome.would_ask, err = find_fatal(outcome),
+    would_ask = outcome.would_ask,
+    err = find_fatal(outcome) or compaction.check_limits(state, list, given),
   }
 end
 

@@ -5,6 +5,7 @@ local core = require "opperchat.core"
 local errors = require "opperchat.errors"
 local history = require "opperchat.history"
 local journal = require "opperchat.journal"
+local json = require "opperchat.json"
 local keeping = require "opperchat.keeping"
 local limits = require "opperchat.limits"
 local message = require "opperchat.message"
@@ -50,7 +51,9 @@ local function set_up(self, given, registry)
   end
   local state = core.state(self)
   -- an object of its own, and not a table to be copied
-  state.policy = given.policy and policy.compile(given.policy, "conversation: option 'policy'")
+  if given.policy and not json.is_null(given.policy) then
+    state.policy = policy.compile(given.policy, "conversation: option 'policy'")
+  end
   given.policy = nil
   state.options = options.copy(given)
   state.options.policy = state.policy or nil

@@ -215,6 +215,19 @@ function driver.join(task)
   return task.state == "done", unpack(task.results, 1, task.results.n)
 end
 
+---Calls a function as pcall does, but one that may wait: within a task it runs in
+---one of its own, since 5.1 cannot yield across a pcall.
+---@param fn function
+---@param ... any
+---@return boolean worked
+---@return any ... what it returned, or raised
+function driver.protect(fn, ...)
+  if driver.current() then
+    return driver.join(driver.spawn(fn, ...))
+  end
+  return pcall(fn, ...)
+end
+
 -- What timer_due() returns is another time now.
 local function tell_loops()
   for client in pairs(clients) do

@@ -449,7 +449,7 @@ local KEEPING = {
 }
 
 -- A send takes these away with null.
-local CAN_BE_REMOVED = { schema = true }
+local CAN_BE_REMOVED = { schema = true, policy = true }
 for name in next, BODY do
   CAN_BE_REMOVED[name] = true
 end

@@ -406,7 +406,7 @@ local function make_scratch(self)
     state[name] = value
   end
   state.in_flight, state.work, state.journal = nil, nil, nil
-  state.background, state.foreground = nil, nil
+  state.background, state.foreground, state.paid = nil, nil, nil
   state.origin, state.deferred = state.origin or self, {}
   return work
 end
@@ -460,19 +460,13 @@ local function end_work(self, calls, plan, on_done, reply, err)
 end
 
 -- Calls `fn(work, ...)` with a fork, while the conversation itself is held.
--- Whatever it raises comes out when that is over. Within `go` it runs in a task
--- of its own, since 5.1 cannot yield across a pcall.
+-- Whatever it raises comes out when that is over.
 local function with_scratch(self, fn, ...)
   local state = open(self)
   local work = make_scratch(self)
   core.set_busy(self, true)
   state.work = work
-  local ok, reply, err
-  if driver.current() then
-    ok, reply, err = driver.join(driver.spawn(fn, work, ...))
-  else
-    ok, reply, err = pcall(fn, work, ...)
-  end
+  local ok, reply, err = driver.protect(fn, work, ...)
   state.work = nil
   -- a model that has failed in there is not asked again so soon either
   state.ask_again_at = core.state(work).ask_again_at
@@ -662,7 +656,8 @@ local function run_turn(self, prompt, plan)
     end
   elseif is_open then
     -- what a model has written for the policy was paid for
-    compaction.take_ready(self, core.state(work).ready)
+    local done = core.state(work)
+    compaction.take_ready(self, done.paid or done.ready)
   end
   core.conversation_close(work)
   return end_work(self, calls, plan, given.on_done, reply, err)
@@ -713,8 +708,12 @@ function sending.cancel(state)
   while state.work do
     state = core.state(state.work)
   end
-  if state.foreground and state.foreground.asking then
-    sending.cancel(core.state(state.foreground.asking))
+  local asking = {}
+  for job in pairs(state.foreground or {}) do
+    asking[#asking + 1] = job.asking
+  end
+  for _, scratch in ipairs(asking) do
+    sending.cancel(core.state(scratch))
   end
   local in_flight = state.in_flight
   if in_flight and core.kind(in_flight) then

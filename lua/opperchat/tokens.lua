@@ -164,12 +164,27 @@ end
 ---@field model string
 ---@field fields integer estimate of the other parts of that request
 
+-- What an answer costs from now on. Reasoning is not sent again, but not every
+-- server says how much of it there was.
+local function answer_tokens(usage, estimated, ratio)
+  local measured = usage.completion_tokens
+  estimated = estimated * ratio
+  if measured then
+    measured = measured - (usage.reasoning_tokens or 0) + core.TOKENS_MESSAGE
+    if measured >= estimated * MIN_RATIO and measured <= estimated * MAX_RATIO then
+      return measured
+    end
+  end
+  return math.max(estimated, 0)
+end
+
 ---Learns from a reply.
 ---@param chat opperchat.Conversation it is at the end of its list already
 ---@param client opperchat.Client
 ---@param usage opperchat.Usage
 ---@param sent {messages: integer, fields: integer, model?: string} estimates of the request
 function tokens.learn(chat, client, usage, sent)
+  tokens.settle(chat, sent.model)
   local measured = usage.prompt_tokens
   local estimated = sent.messages + sent.fields + core.TOKENS_REQUEST
   if not measured or measured < estimated * MIN_RATIO
@@ -184,15 +199,12 @@ function tokens.learn(chat, client, usage, sent)
     ratios[key] = known
   end
 
-  local state = core.state(chat)
-  local anchor = state.anchor or { list = core.conversation() }
-  core.assign(anchor.list, chat)
-  local answer = usage.completion_tokens
-    and usage.completion_tokens - (usage.reasoning_tokens or 0) + core.TOKENS_MESSAGE
-    or (core.tokens(chat) - sent.messages) * (tokens.ratio(client, sent.model) or 1)
-  anchor.tokens = measured + math.max(answer, 0)
-  anchor.model, anchor.fields = sent.model or "", sent.fields
-  state.anchor = anchor
+  -- a new one: forks may go on with the one before
+  core.state(chat).anchor = {
+    list = core.fork(chat), model = sent.model or "", fields = sent.fields,
+    tokens = measured + answer_tokens(usage, core.tokens(chat) - sent.messages,
+      tokens.ratio(client, sent.model) or 1),
+  }
 end
 
 ---How many tokens a request with these messages has.

@@ -105,7 +105,8 @@ local function tell_edits(chat, prepared)
   if not own.origin then
     return compaction.committed(chat, prepared)
   end
-  own.ready = nil
+  -- should that fail, what was paid for is not lost
+  own.paid, own.ready = own.paid or own.ready, nil
   own.deferred[#own.deferred + 1] = prepared
   return {}
 end

@@ -95,8 +95,8 @@
 ---changed the list, or could not
 ---@field max_cost? number US dollars for all requests together
 ---@field max_tokens_total? integer tokens of all requests together
----@field journal? string file in which the conversation is kept
----@field sync? boolean have each turn on disk before going on (false)
+---@field journal? string file in which the conversation is kept, turn by turn
+---@field sync? boolean each line of the journal waits for the disk (false)
 
 ---Options of one `send`, `start` or `stream`.
 ---@class opperchat.SendOptions: opperchat.SharedOptions
@@ -335,6 +335,7 @@
 ---@field attempts? integer how many times the request was sent
 ---@field trace_id? string Opper's id of the request
 ---@field partial? opperchat.Reply what had arrived
+---@field line? integer of a file: the line that is broken
 
 ---What is new: `text` of "content", "reasoning" and "refusal"; the others of "tool_call".
 ---@class opperchat.Event
@@ -522,6 +523,75 @@ function Policies.pipeline(policies) end
 ---@field count fun(text: string, model?: string): number to be replaced by an exact tokenizer
 
 -- ---------------------------------------------------------------------------
+-- Keeping
+-- ---------------------------------------------------------------------------
+
+---What there is to say of a file that was read.
+---@class opperchat.LoadReport
+---@field events integer how many lines were read behind the first one
+---@field torn? opperchat.TornLine a last line that was cut off, and does not count
+---@field repaired? opperchat.HistoryRepair[] what was mended
+
+---@class opperchat.TornLine
+---@field line integer
+---@field bytes integer
+
+---Options of `chat:splice`.
+---@class opperchat.SpliceOptions
+---@field repair? boolean mend what makes the list invalid (false)
+
+---Where a part of a list is.
+---@class opperchat.HistoryRange
+---@field first integer
+---@field last integer first - 1: nothing
+
+---@class opperchat.HistorySplit
+---@field head opperchat.HistoryRange system and developer messages at the beginning
+---@field opening opperchat.HistoryRange what stands between them and the first turn
+---@field turns opperchat.HistoryRange[] a user message and all up to the next one
+
+---Why a list cannot be sent.
+---@class opperchat.HistoryProblem
+---@field index integer
+---@field code string
+---@field message string
+---@field id? string of the call or the result
+
+---What was done so that a list can be sent.
+---@class opperchat.HistoryRepair
+---@field index integer in the list that was given
+---@field action "added"|"removed"|"moved"|"changed"
+---@field code string why
+---@field message string
+
+---@class opperchat.HistoryOptions
+---@field closed? boolean no call may stand open, not even at the end (false)
+
+---Plain lists of messages.
+---@class opperchat.History
+---@field INTERRUPTED string the result of a call that nobody answered
+local History = {}
+
+---Where a list's parts are.
+---@param messages opperchat.Message[]
+---@return opperchat.HistorySplit
+function History.split(messages) end
+
+---Whether a list can be sent.
+---@param messages opperchat.Message[]
+---@param options? opperchat.HistoryOptions
+---@return true? valid
+---@return opperchat.HistoryProblem[]? problems
+function History.check(messages, options) end
+
+---Makes a list that can be sent out of any list, which stays as it is.
+---@param messages table[]
+---@param options? opperchat.HistoryOptions
+---@return opperchat.Message[] mended
+---@return opperchat.HistoryRepair[] report
+function History.repair(messages, options) end
+
+-- ---------------------------------------------------------------------------
 -- Objects
 -- ---------------------------------------------------------------------------
 
@@ -582,23 +652,29 @@ local Conversation = {}
 ---@param role opperchat.Role|opperchat.Message
 ---@param content? opperchat.Content
 ---@param fields? table the message's other fields
----@return opperchat.Conversation self
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err the journal could not be written
 function Conversation:append(role, content, fields) end
 
 ---Replaces the messages `i` to `j` by others. `j = i - 1` only inserts.
 ---@param i integer negative ones count from the end
 ---@param j integer
 ---@param messages? opperchat.Message[]
----@return opperchat.Conversation self
-function Conversation:splice(i, j, messages) end
+---@param options? opperchat.SpliceOptions
+---@return opperchat.Conversation? self
+---@return opperchat.HistoryRepair[]|opperchat.Error|nil report with `repair`: what was mended; or
+---why the journal could not be written
+function Conversation:splice(i, j, messages, options) end
 
 ---Takes back the last turns: each user message with everything behind it.
 ---@param n? integer how many, 1 when left out
----@return opperchat.Conversation self
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err the journal could not be written
 function Conversation:undo(n) end
 
 ---Drops all turns. The head stays.
----@return opperchat.Conversation self
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err the journal could not be written
 function Conversation:clear() end
 
 ---Another conversation that begins with the same messages and options.
@@ -645,7 +721,8 @@ function Conversation:compact() end
 ---Pins a message: no policy takes it out of the list, nor its turn.
 ---@param index integer negative ones count from the end
 ---@param on? boolean false: it is not pinned any more
----@return opperchat.Conversation self
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err the journal could not be written
 function Conversation:pin(index, on) end
 
 ---A fork that ends before a turn.
@@ -670,7 +747,8 @@ function Conversation:send(prompt, options) end
 
 ---Adds a tool that the model may call. One of the same name is replaced.
 ---@param tool opperchat.Tool
----@return opperchat.Conversation self
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err the journal could not be written
 function Conversation:tool(tool) end
 
 ---Sends like `send`, runs the tools that the model calls, sends their results, and so on
@@ -697,7 +775,18 @@ function Conversation:start(prompt, options) end
 ---@return opperchat.Request
 function Conversation:stream(prompt, options) end
 
----Drops the messages and cancels a request in flight.
+---Writes the conversation into a file, in the place of what it held. No key, headers or client
+---are in it.
+---@param path string
+---@return opperchat.Conversation? self
+---@return opperchat.Error? err the file is as it was
+function Conversation:save(path) end
+
+---The messages as a plain list.
+---@return string json
+function Conversation:export() end
+
+---Drops the messages, cancels a request in flight and gives the journal's file back.
 function Conversation:close() end
 
 ---One request in flight. Calling it waits for the next piece of text, nil at the end.
@@ -740,6 +829,7 @@ function Task:wait(seconds) end
 ---@field null any JSON's null; as an option of a request: not what the conversation says
 ---@field policy opperchat.Policies what keeps a conversation short
 ---@field tokens opperchat.Tokens how texts are counted
+---@field history opperchat.History plain lists of messages
 local opperchat = {}
 
 ---Makes a client.
@@ -747,10 +837,25 @@ local opperchat = {}
 ---@return opperchat.Client
 function opperchat.client(options) end
 
----Makes a conversation.
+---Makes a conversation, or goes on with the one in its journal.
 ---@param options? opperchat.ConversationOptions
----@return opperchat.Conversation
+---@return opperchat.Conversation? chat nil only when its journal cannot be used
+---@return opperchat.LoadReport|opperchat.Error|nil report of a journal that was there already
 function opperchat.conversation(options) end
+
+---Makes a conversation of a file that `save` or a journal has written.
+---@param path string
+---@param options? opperchat.ConversationOptions all but `system` and `messages`
+---@return opperchat.Conversation? chat
+---@return opperchat.LoadReport|opperchat.Error report
+function opperchat.load(path, options) end
+
+---Makes a conversation of a plain list, mended where that is needed.
+---@param source string|table JSON text of a list or of a request's body, or such a table
+---@param options? opperchat.ConversationOptions all but `messages`
+---@return opperchat.Conversation? chat
+---@return opperchat.HistoryRepair[]|opperchat.Error report
+function opperchat.import(source, options) end
 
 ---Moves every client forward: once a frame.
 ---@param given? number|opperchat.PollOptions

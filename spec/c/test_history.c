@@ -507,8 +507,9 @@ static void make_letters(void) {
     if(i == 'X' - 'A' || i == 'Y' - 'A')
       strcpy(text, texts[i == 'X' - 'A' ? CALL_A : RESULT_A]);
     else
-      sprintf(text, "{\"role\":\"%s\",\"content\":\"%*d\"}",
-              i % 2 ? "assistant" : "user", i + 1, i);
+      sprintf(text, "{\"role\":\"%s\",\"content\":\"%.*s\"}",
+              i % 2 ? "assistant" : "user", i + 1,
+              "abcdefghijklmnopqrstuvwxyz");
     CHECK(!oc_message_json(&letters[i], text, strlen(text), NULL));
   }
 }
@@ -707,6 +708,48 @@ TEST(patches_forks) {
 }
 
 /* }==== */
+
+/* Taking a part of a list is appending its messages one after another. */
+TEST(takes_parts) {
+  static const char *const lists[] = { "", "1", "13", "14", "146", "1465" };
+  static const char source[] = "0121351246513";
+  size_t i;
+  size_t at;
+  size_t count;
+
+  make_kinds();
+  for(i = 0; i < sizeof lists / sizeof *lists; i++) {
+    for(at = 0; at < sizeof source - 1; at++) {
+      for(count = 0; count <= sizeof source - 1 - at; count++) {
+        oc_history from;
+        oc_history list;
+        oc_history model;
+        oc_flaw flaw;
+        oc_code code;
+        oc_code expected = OC_OK;
+        size_t k;
+
+        fill(&from, source);
+        fill(&list, lists[i]);
+        fill(&model, lists[i]);
+        for(k = 0; k < count && !expected; k++)
+          expected = append(&model, source[at + k] - '0');
+        code = oc_history_take(&list, &from, at, count, &flaw);
+        CHECK_FOR(code == expected, "%d %d %d", (int)i, (int)at, (int)count);
+        CHECK_FOR(!strcmp(show(&list), show(&model)), "%d %d %d", (int)i,
+                  (int)at, (int)count);
+        CHECK(list.bytes == model.bytes && list.tokens == model.tokens);
+        if(code)
+          CHECK(flaw.code == code && flaw.index == list.count);
+        CHECK(!strcmp(show(&from), source));
+        oc_history_free(&from);
+        oc_history_free(&list);
+        oc_history_free(&model);
+      }
+    }
+  }
+  free_kinds();
+}
 
 /* {==== against a model ==== */
 
@@ -1002,6 +1045,7 @@ int main(void) {
   RUN(tells_what_is_missing);
   RUN(patches);
   RUN(patches_forks);
+  RUN(takes_parts);
   RUN(behaves_like_its_model);
   RUN(edits_without_memory);
   RUN(survives_lack_of_memory);

@@ -163,16 +163,17 @@ function Draft:message(index)
   return json.decode((core.message_json(self.list, index)))
 end
 
----How many tokens a policy may let the request have.
+---How many tokens a policy may let the request have: never more than fit into the
+---model's window.
 ---@param given? integer its own option
 ---@param share? number share of the window when it has none (0.85)
 ---@return integer? limit nil: neither is known
 function Draft:budget(given, share)
+  local room = self.window and math.max(1, self.window - self.reserve)
   if given then
-    return given
-  elseif self.window then
-    return math.max(1, math.floor(math.min(self.window * (share or 0.85),
-      self.window - self.reserve)))
+    return room and math.min(given, room) or given
+  elseif room then
+    return math.max(1, math.floor(math.min(self.window * (share or 0.85), room)))
   end
 end
 

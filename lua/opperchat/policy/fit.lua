@@ -40,7 +40,7 @@ function Fit:apply(draft)
     draft:drop(turns, drops)
     size = draft:tokens()
   end
-  local most = self.tokens or draft.window
+  local most = math.min(self.tokens or draft.window, draft.window or self.tokens)
   if size > most and not draft.is_forced then
     return nil, errors.new("limit", "over_budget", ("the head, what is pinned and the last turn "
       .. "need about %d tokens, and %d are allowed"):format(size, most))
@@ -59,6 +59,7 @@ local function fit(given)
     tokens = { "integer >= 1" },
     target = { "number from 0 to 1", default = 0.5 },
   })
+  checked.wants_window = checked.tokens == nil
   return setmetatable(checked, Fit)
 end
 

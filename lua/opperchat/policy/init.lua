@@ -1,6 +1,7 @@
 ---Policies: what leaves the list before a request, so that a conversation can go
 ---on for ever.
 local core = require "opperchat.core"
+local errors = require "opperchat.errors"
 local pipeline = require "opperchat.policy.pipeline"
 
 ---@class opperchat.Policies
@@ -12,6 +13,10 @@ local policy = {
   remember = require "opperchat.policy.remember",
   pipeline = pipeline.new,
 }
+
+for name, new in pairs(policy) do
+  pipeline.constructors[new] = name
+end
 
 ---What one policy did to a list.
 ---@class opperchat.PolicyStep
@@ -27,12 +32,29 @@ local function is_same(a, b)
   return #a == #b and core.common(a, b) == #a
 end
 
+-- Why a list cannot be what a policy wanted; nil: it can.
+local function find_loss(base, edited)
+  local _, before = core.turn(base, 1)
+  local _, after = core.turn(edited, 1)
+  return before > 0 and after == 0 and "the policy has left no user message" or nil
+end
+
+local function failed(problem)
+  return errors.new("tool", "policy_failed", tostring(problem))
+end
+
 -- Lets one policy edit the draft.
 local function run_step(of, draft, outcome)
   local base = core.fork(draft.list)
   local tokens_before = draft:tokens()
   draft.usage, draft.would_ask = nil, nil
   local done, err = of:apply(draft)
+  if not done and err and not errors.is(err) then
+    err = failed(err)
+  elseif done or not err then
+    local loss = find_loss(base, draft.list)
+    done, err = not loss, loss and failed(loss)
+  end
   if not done and err then
     core.assign(draft.list, base)
     outcome.errors[#outcome.errors + 1] = { policy = of.name, err = err, usage = draft.usage }
@@ -81,6 +103,18 @@ function policy.asks(of)
     end
   end
   return of.asks == true
+end
+
+---Whether a policy goes by the model's context window.
+---@param of opperchat.Policy
+---@return boolean
+function policy.wants_window(of)
+  for _, step in ipairs(of.steps or {}) do
+    if policy.wants_window(step) then
+      return true
+    end
+  end
+  return of.wants_window == true
 end
 
 policy.compile = pipeline.compile

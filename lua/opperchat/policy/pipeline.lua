@@ -8,21 +8,33 @@ local custom = require "opperchat.policy.custom"
 ---@field apply fun(self: opperchat.Policy, draft: opperchat.Draft): boolean?, opperchat.Error?
 ---nil and an error: it could not, and left the draft as it was
 ---@field asks? boolean whether it asks a model
+---@field wants_window? boolean whether it goes by the model's context window
 ---@field steps? opperchat.Policy[] what it consists of, in the place of `apply`
 
 local Pipeline = { name = "pipeline" }
 Pipeline.__index = Pipeline
+
+-- The functions that make policies, by which a forgotten call is known.
+local constructors = {}
 
 ---Makes a policy of what a program may give: a policy, a function, a list of both.
 ---@param given any
 ---@param place string what to call it in messages
 ---@return opperchat.Policy
 local function compile(given, place)
-  if type(given) == "function" then
+  if constructors[given] then
+    errors.misuse("%s: policy expected, got the function that makes one: write policy.%s{...}",
+      place, constructors[given])
+  elseif type(given) == "function" then
     return custom(given)
   elseif type(given) ~= "table" then
     errors.misuse("%s: policy, function or list of them expected, got %s", place, type(given))
-  elseif type(given.apply) == "function" or getmetatable(given) == Pipeline then
+  elseif type(given.apply) == "function" then
+    if type(given.name) ~= "string" then
+      errors.misuse("%s: a policy needs a name", place)
+    end
+    return given
+  elseif getmetatable(given) == Pipeline then
     return given
   end
   local steps, count = {}, 0
@@ -50,4 +62,4 @@ local function pipeline(given)
   return compile(given, "policy.pipeline")
 end
 
-return { new = pipeline, compile = compile }
+return { new = pipeline, compile = compile, constructors = constructors }

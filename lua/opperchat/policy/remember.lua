@@ -33,11 +33,12 @@ local function merge(known, found)
   return json.copy_mark(found, result)
 end
 
--- What is known already, out of its message.
-local function read_known(draft)
-  local text = older.known(draft, "facts")
-  if not text then
-    return nil
+-- What is known already, out of its message. One that was written with another
+-- prefix begins where the first brace is.
+local function read_known(self, draft)
+  local text = older.known(draft, "facts") or ""
+  if text:sub(1, #self.prefix) == self.prefix then
+    return (json.decode(text:sub(#self.prefix + 1)))
   end
   local first = text:find("[{%[]")
   return first and json.decode(text:sub(first)) or nil
@@ -55,7 +56,7 @@ function Remember:apply(draft)
     draft.would_ask = true
     return true
   end
-  local known = read_known(draft)
+  local known = read_known(self, draft)
   for _, part in ipairs(older.render(self, draft, selected)) do
     local reply, err = draft.ask({
       { role = "system", content = self.prompt or PROMPT },
@@ -104,6 +105,7 @@ local function remember(given)
   if not valid then
     errors.misuse("policy.remember: option 'schema': %s", problem)
   end
+  checked.wants_window = checked.tokens == nil
   return setmetatable(checked, Remember)
 end
 

@@ -136,6 +136,7 @@ local function shrink(given)
     preview = { "integer >= 0", default = 200 },
     media = { "boolean", default = true },
   })
+  checked.wants_window = checked.tokens == nil
   return setmetatable(checked, Shrink)
 end
 

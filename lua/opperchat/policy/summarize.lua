@@ -104,6 +104,7 @@ local function summarize(given)
     role = { "\"assistant\", \"system\", \"developer\" or \"user\"", default = "assistant" },
     options = { "table with names" },
   })
+  checked.wants_window = checked.tokens == nil
   return setmetatable(checked, Summarize)
 end
 

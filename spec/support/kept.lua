@@ -1,0 +1,181 @@
+--- Conversations in files, for the specs of keeping: a folder that is new, a test
+-- server with a client, and what is asked of both again and again.
+--
+--   local kept = require "spec.support.kept"
+--   kept.begin()                   in setup
+--   kept.finish()                  in teardown
+
+local Server = require "spec.support.server"
+local core = require "opperchat.core"
+local json = require "opperchat.json"
+local opperchat = require "opperchat"
+
+local kept = {}
+
+local function shell(command)
+  local done = os.execute(command)
+  assert(done == true or done == 0, command)
+end
+
+function kept.quote(word)
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+--- The interpreter these specs run on.
+function kept.interpreter()
+  local i = 0
+  while arg[i - 1] do
+    i = i - 1
+  end
+  return kept.quote(arg[i])
+end
+
+function kept.begin()
+  kept.folder = os.tmpname()
+  os.remove(kept.folder)
+  shell("mkdir " .. kept.folder)
+  kept.server = Server.start()
+  kept.client = opperchat.client { base_url = kept.server.url, api_key = "op-secret-key",
+    headers = { ["X-Team"] = "secret-team" } }
+end
+
+function kept.finish()
+  kept.client:close()
+  kept.server:stop()
+  shell("rm -rf " .. kept.folder)
+end
+
+-- Files ----------------------------------------------------------------------
+
+--- A path in the folder, where there is no file.
+function kept.path(name)
+  local path = kept.folder .. "/" .. (name or "chat")
+  os.remove(path)
+  return path
+end
+
+function kept.read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+function kept.write(path, text)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+  return path
+end
+
+--- The lines behind the header, decoded.
+function kept.lines(path)
+  local list = {}
+  for line in kept.read(path):gmatch("([^\n]*)\n") do
+    list[#list + 1] = assert(json.decode(line))
+  end
+  return list, table.remove(list, 1)
+end
+
+-- Conversations ----------------------------------------------------------------
+
+--- Options with the client of the test server.
+function kept.options(given)
+  local result = { client = kept.client, model = "m" }
+  for name, value in pairs(given or {}) do
+    result[name] = value
+  end
+  return result
+end
+
+--- A conversation with a new journal.
+function kept.new(given, name)
+  given = kept.options(given)
+  given.journal = given.journal or kept.path(name)
+  local chat, report = opperchat.conversation(given)
+  assert(chat, report)
+  assert(report == nil)
+  return chat, given.journal
+end
+
+--- The exact text of each message, and its flags.
+function kept.contents(list)
+  local result = {}
+  for i = 1, #list do
+    result[i] = { (core.message_json(list, i)), (select(3, core.message_info(list, i))) }
+  end
+  return result
+end
+
+--- What the file makes of a conversation, which has to be what it is.
+function kept.check(chat, path)
+  local loaded, report = opperchat.load(path, { client = kept.client })
+  assert(loaded, report)
+  local luassert = require "luassert"
+  luassert.same(kept.contents(chat), kept.contents(loaded))
+  luassert.equal(chat:export(), loaded:export())
+  -- the options of a request; a preview shows what a policy would do as well
+  luassert.equal(core.state(chat).fields, core.state(loaded).fields)
+  luassert.equal(core.state(chat).trace_id, core.state(loaded).trace_id)
+  luassert.is_nil(report.torn)
+  luassert.is_nil(report.repaired)
+  return loaded, report
+end
+
+-- Answers ----------------------------------------------------------------------
+
+--- A whole response; `message` is a text or a message, `more` other fields.
+function kept.completion(message, more)
+  if type(message) == "string" then
+    message = { role = "assistant", content = message }
+  end
+  local body = { id = "chatcmpl-1", object = "chat.completion", created = 1, model = "m",
+    choices = { { index = 0, message = message, finish_reason = "stop" } },
+    usage = { prompt_tokens = 10, completion_tokens = 2, total_tokens = 12, cost = 0.25 } }
+  for name, value in pairs(more or {}) do
+    body[name] = value
+  end
+  return { body = json.encode(body) }
+end
+
+function kept.answer(message, more)
+  kept.server:reply(kept.completion(message, more))
+end
+
+function kept.call(id, name, arguments)
+  return { id = id, type = "function",
+    ["function"] = { name = name or "f", arguments = arguments or "{}" } }
+end
+
+--- Queues a stream that breaks off behind some text.
+function kept.break_off(text)
+  kept.server:script {
+    { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: "
+      .. '{"choices":[{"index":0,"delta":{"content":"' .. text .. '"}}]}\n\n' },
+    { "close" },
+  }
+end
+
+function kept.last_request()
+  local list = kept.server:requests()
+  return list[#list]
+end
+
+--- Polls until nothing is under way.
+function kept.drain()
+  repeat
+    local active = opperchat.poll(0.01)
+  until active == 0
+end
+
+-- Trouble ------------------------------------------------------------------------
+
+--- Takes the file away from its journal; returns what gives it back.
+function kept.take_away(path)
+  assert(os.rename(path, path .. ".away"))
+  return function()
+    assert(os.rename(path .. ".away", path))
+  end
+end
+
+return kept
