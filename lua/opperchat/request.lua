@@ -236,7 +236,7 @@ function methods:content()
 end
 
 -- Suspends the running task until there is text, or the request has ended.
-local function suspend_for_text(state)
+local function suspend_for_text(self, state)
   if not state.readers then
     local function wake()
       local readers = state.readers
@@ -268,7 +268,7 @@ local function next_text(self)
   local text = core.take(self)
   while not text and not state.is_finished do
     if driver.current() then
-      suspend_for_text(state)
+      suspend_for_text(self, state)
     else
       move(self, state)
     end
