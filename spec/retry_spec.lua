@@ -569,7 +569,8 @@ describe("a request is sent again", function()
       while arg[i - 1] do
         i = i - 1
       end
-      for _, last in ipairs { "os.exit(true, true)", "", "os.exit(true)" } do
+      local yes = _VERSION == "Lua 5.1" and "0" or "true"
+      for _, last in ipairs { "os.exit(" .. yes .. ", true)", "", "os.exit(" .. yes .. ")" } do
         server:reset()
         refuse(503, { ["retry-after-ms"] = "60000" })
         local path = os.tmpname()
@@ -613,7 +614,7 @@ describe("a request is sent again", function()
     local took = core.now() - began
     assert.equal("total_timeout", err.code)
     assert.equal(2, err.attempts)
-    assert.is_true(took >= 0.15 and (took < 0.21 or SLOW ~= nil), took)
+    assert.is_true(took >= 0.149 and (took < 0.21 or SLOW ~= nil), took)
     own:close()
   end)
 
