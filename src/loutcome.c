@@ -129,6 +129,10 @@ void loutcome_push_error(lua_State *L, const oc_exchange *exchange,
   }
   lua_pushboolean(L, error->retryable);
   lua_setfield(L, -2, "retryable");
+  if(error->retry_after_ms) {
+    lua_pushnumber(L, (lua_Number)error->retry_after_ms / 1000);
+    lua_setfield(L, -2, "retry_after");
+  }
   lcompat_push_integral(L, oc_exchange_attempts(exchange));
   lua_setfield(L, -2, "attempts");
   set_header_if(L, exchange, "trace_id", "x-opper-trace-id");

@@ -32,6 +32,7 @@ struct oc_client {
   size_t spare_count;
   oc_exchange *first;         /* those that have not ended */
   size_t active;
+  size_t waiting;             /* so many of them are not under way */
   int running;                /* libcurl's count after its last action */
   oc_exchange *news_first;    /* queue; each holds a reference */
   oc_exchange *news_last;
@@ -511,6 +512,31 @@ void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy) {
   }
 }
 
+CURLcode oc_client_resume(oc_client *client, CURL *easy) {
+  CURLcode result;
+  sigpipe_guard guard;
+
+  client->now_ms = oc_now_ms();
+  sigpipe_hold(client, &guard);
+  /* hands over what it has kept back, and sets a timer to go on */
+  result = curl_easy_pause(easy, CURLPAUSE_CONT);
+  sigpipe_release(&guard);
+  oc_poller_flush(client->poller);
+  return result;
+}
+
+void oc_client_wait(oc_client *client, oc_exchange *exchange,
+                    int64_t deadline_ms) {
+  enlist(client, exchange);
+  client->waiting++;
+  oc_client_note_deadline(client, deadline_ms);
+}
+
+void oc_client_stop_waiting(oc_client *client, oc_exchange *exchange) {
+  client->waiting--;
+  unlist(client, exchange);
+}
+
 /* }==== */
 
 /* {==== moving forward ==== */
@@ -586,7 +612,7 @@ static int64_t due_ms(const oc_client *client) {
   if(!client->multi)
     return -1;
   /* something was over as soon as it was added */
-  if(client->running < (int)client->active)
+  if(client->running < (int)(client->active - client->waiting))
     return 0;
   deadline = client->curl_deadline_ms < client->next_deadline_ms
              ? client->curl_deadline_ms : client->next_deadline_ms;

@@ -92,8 +92,17 @@ void oc_client_give_easy(oc_client *client, CURL *easy, int is_changed);
 CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
                         CURL *easy);
 void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy);
+/*
+ * Keeps an exchange that is not under way among those that have not ended,
+ * until oc_exchange_expire() is due for it.
+ */
+void oc_client_wait(oc_client *client, oc_exchange *exchange,
+                    int64_t deadline_ms);
+void oc_client_stop_waiting(oc_client *client, oc_exchange *exchange);
 /* Queues the exchange for oc_client_next(), once. */
 void oc_client_news(oc_client *client, oc_exchange *exchange);
+/* Lets a transfer go on that its write callback has paused. */
+CURLcode oc_client_resume(oc_client *client, CURL *easy);
 /* A request goes to another place than the client's own. */
 void oc_client_note_url(oc_client *client, const char *url);
 /* A deadline may have come closer. */

@@ -8,6 +8,7 @@
 #define OC_ERROR_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* X(symbol, name as Lua sees it in err.kind) */
 #define OC_KIND_MAP(X)        \
@@ -128,6 +129,7 @@ typedef struct oc_error {
   oc_code code;
   int status;        /* HTTP status, 0: none arrived */
   int retryable;     /* the same request may succeed later */
+  int64_t retry_after_ms;   /* what the server asks for, 0: nothing */
   char name[64];     /* err.code: the server's own code, or the table's */
   char *message;     /* NULL: the table's message */
 } oc_error;

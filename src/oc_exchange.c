@@ -7,6 +7,7 @@
 #include "oc_clock.h"
 #include "oc_curl_error.h"
 #include "oc_response.h"
+#include "oc_retry.h"
 #include "oc_url.h"
 
 #define MAX_REDIRECTS 5
@@ -31,12 +32,21 @@ struct oc_exchange {
   int is_stream;
   int64_t tag;
   int attempts;
+  int retries;                  /* attempts after failures */
+  int max_retries;
+  int64_t retry_wait_ms;        /* how long the next one waits */
+  int64_t retry_at_ms;          /* when it is sent */
   int redirects;
+  int has_reader;               /* it takes the answer as it arrives */
+  size_t taken;                 /* bytes of it, so far */
+  int is_paused;                /* until it has taken the rest */
   oc_response response;
   oc_error error;               /* code is OC_OK unless it failed */
+  oc_error last_error;          /* of the attempt before this one */
   char detail[CURL_ERROR_SIZE]; /* libcurl's own words */
   /* times, milliseconds of oc_clock */
   int64_t started_ms;
+  int64_t sent_ms;              /* the same of this attempt */
   int64_t life_ms;              /* when the last byte arrived */
   int64_t first_token_ms;       /* 0: none yet */
   int64_t done_ms;              /* "[DONE]" arrived, 0: not yet */
@@ -69,6 +79,13 @@ static size_t on_header(char *line, size_t size, size_t count, void *user) {
                             &exchange->error) ? 0 : len;
 }
 
+/* Whether so much of the answer has not been taken that no more is wanted. */
+static int is_behind(const oc_exchange *exchange) {
+  size_t limit = exchange->setup->max_buffered;
+  return limit
+         && oc_reply_size(&exchange->response.reply) - exchange->taken >= limit;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   oc_exchange *exchange = user;
   oc_response *response = &exchange->response;
@@ -77,6 +94,10 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   if(!len)
     return 0;
   exchange->life_ms = oc_client_now(exchange->client);
+  if(exchange->has_reader && is_behind(exchange)) {
+    exchange->is_paused = 1;
+    return CURL_WRITEFUNC_PAUSE;
+  }
   exchange->state = OC_STATE_RECEIVING;
   if(response->mode == OC_RESPONSE_UNKNOWN)
     read_status(exchange);
@@ -130,6 +151,7 @@ oc_exchange *oc_exchange_new(oc_setup *setup, oc_body *body, int is_stream,
   }
   exchange->is_stream = is_stream;
   exchange->tag = tag;
+  exchange->max_retries = setup->max_retries;
   /* no waiting for "100 Continue" before a large body */
   exchange->large.data = expect;
   exchange->large.next = setup->headers;
@@ -161,12 +183,15 @@ static void release_easy(oc_exchange *exchange) {
 void oc_exchange_unref(oc_exchange *exchange) {
   if(!exchange || --exchange->refs)
     return;
+  if(exchange->state == OC_STATE_WAITING)
+    oc_client_stop_waiting(exchange->client, exchange);
   release_easy(exchange);
   oc_free(exchange->moved_to);
   oc_body_free(&exchange->body);
   oc_buf_free(&exchange->small);
   oc_response_free(&exchange->response);
   oc_error_clear(&exchange->error);
+  oc_error_clear(&exchange->last_error);
   oc_setup_unref(exchange->setup);
   oc_free(exchange);
 }
@@ -182,6 +207,8 @@ static void end(oc_exchange *exchange, oc_state state) {
   if(exchange->first_token_ms)
     exchange->timing.first_token =
       (double)(exchange->first_token_ms - exchange->started_ms) / 1000.0;
+  if(exchange->state == OC_STATE_WAITING)
+    oc_client_stop_waiting(exchange->client, exchange);
   exchange->state = state;
   release_easy(exchange);
   oc_body_free(&exchange->body);
@@ -219,15 +246,70 @@ static void hide_key(oc_exchange *exchange) {
   }
 }
 
+static void read_hints(const oc_exchange *exchange, oc_retry_hints *hints) {
+  memset(hints, 0, sizeof *hints);
+  oc_response_find(&exchange->response, "x-should-retry", &hints->should);
+  oc_response_find(&exchange->response, "retry-after-ms", &hints->after_ms);
+  oc_response_find(&exchange->response, "retry-after", &hints->after);
+  oc_response_find(&exchange->response, "date", &hints->date);
+}
+
+/*
+ * Whether the request waits to be sent once more. Not when something of the
+ * answer has arrived (the caller may have seen it), not when the server
+ * wants a longer wait than anybody should be kept for, and not when it
+ * could not end in time. Notes what the server says of it in any case.
+ */
+static int waits_to_retry(oc_exchange *exchange) {
+  const oc_setup *setup = exchange->setup;
+  oc_error *error = &exchange->error;
+  oc_retry_hints hints;
+  int64_t wait = -1;
+  int is_worth;
+
+  memset(&hints, 0, sizeof hints);
+  if(oc_retry_is_answer(error)) {
+    read_hints(exchange, &hints);
+    wait = oc_retry_after(&hints, oc_error_message(error), time(NULL));
+    error->retry_after_ms = wait > 0 ? wait : 0;
+  }
+  is_worth = oc_retry_is_worth(error, &hints);
+  if(oc_retry_is_answer(error))
+    error->retryable = is_worth;
+  if(!is_worth || wait > OC_RETRY_MAX_MS
+     || exchange->retries >= exchange->max_retries
+     || oc_client_is_closed(exchange->client)
+     || oc_reply_has_output(&exchange->response.reply))
+    return 0;
+  if(wait < 0)
+    wait = oc_retry_backoff(exchange->retries + 1);
+  exchange->retry_wait_ms = wait;
+  exchange->retry_at_ms = oc_now_ms() + wait;
+  return !setup->deadlines.total_ms
+         || exchange->retry_at_ms
+            < exchange->started_ms + setup->deadlines.total_ms;
+}
+
+/* An attempt has come to nothing: `error` says why. */
 static void fail(oc_exchange *exchange) {
   hide_key(exchange);
   exchange->error.status = exchange->response.status;
+  if(exchange->state != OC_STATE_WAITING && waits_to_retry(exchange)) {
+    release_easy(exchange);
+    exchange->retries++;
+    exchange->state = OC_STATE_WAITING;
+    oc_client_wait(exchange->client, exchange, exchange->retry_at_ms);
+    /* whoever counts down wants to know */
+    oc_client_news(exchange->client, exchange);
+    return;
+  }
   /* what is there is shown as err.partial */
   oc_reply_finish(&exchange->response.reply);
   end(exchange, OC_STATE_FAILED);
 }
 
 static void fail_with(oc_exchange *exchange, oc_code code) {
+  oc_error_clear(&exchange->error);
   oc_error_set(&exchange->error, code, "%s", oc_code_message(code));
   fail(exchange);
 }
@@ -304,7 +386,8 @@ static void read_times(oc_exchange *exchange) {
   curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME, &first_byte);
   exchange->timing.connect = connect;
   if(first_byte > 0)
-    exchange->timing.first_byte = first_byte;
+    exchange->timing.first_byte = first_byte
+      + (double)(exchange->sent_ms - exchange->started_ms) / 1000.0;
 }
 
 static void send_request(oc_exchange *exchange);
@@ -362,11 +445,15 @@ int64_t oc_exchange_deadline(const oc_exchange *exchange) {
   const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t deadline = OC_NEVER;
 
+  if(exchange->state == OC_STATE_WAITING)
+    return exchange->retry_at_ms;
   if(exchange->done_ms)
     return exchange->done_ms + DONE_GRACE_MS;
-  if(!exchange->first_token_ms) {
+  if(exchange->is_paused)
+    deadline = OC_NEVER;
+  else if(!exchange->first_token_ms) {
     if(limits->first_token_ms)
-      deadline = exchange->started_ms + limits->first_token_ms;
+      deadline = exchange->sent_ms + limits->first_token_ms;
   }
   else if(limits->idle_ms)
     deadline = exchange->life_ms + limits->idle_ms;
@@ -381,6 +468,15 @@ void oc_exchange_expire(oc_exchange *exchange) {
   oc_code code;
   int64_t limit;
 
+  if(exchange->state == OC_STATE_WAITING) {
+    oc_client_stop_waiting(exchange->client, exchange);
+    /* kept for whoever has not been told yet */
+    oc_error_clear(&exchange->last_error);
+    exchange->last_error = exchange->error;
+    memset(&exchange->error, 0, sizeof exchange->error);
+    send_request(exchange);
+    return;
+  }
   read_status(exchange);
   if(exchange->done_ms || oc_response_is_error(&exchange->response)) {
     read_times(exchange);
@@ -408,6 +504,32 @@ void oc_exchange_expire(oc_exchange *exchange) {
 void oc_exchange_cancel(oc_exchange *exchange, oc_code code) {
   if(!oc_exchange_has_ended(exchange))
     fail_with(exchange, code);
+}
+
+/* Goes on with a transfer that had to wait for its reader. */
+static void resume(oc_exchange *exchange) {
+  CURLcode result;
+
+  exchange->is_paused = 0;
+  result = oc_client_resume(exchange->client, exchange->easy);
+  exchange->life_ms = oc_client_now(exchange->client);
+  if(result)
+    oc_exchange_finish(exchange, (int)result);
+  else
+    oc_client_note_deadline(exchange->client,
+                            oc_exchange_deadline(exchange));
+}
+
+void oc_exchange_pace(oc_exchange *exchange, int has_reader) {
+  exchange->has_reader = has_reader;
+  if(!has_reader && exchange->is_paused && exchange->easy)
+    resume(exchange);
+}
+
+void oc_exchange_taken(oc_exchange *exchange) {
+  exchange->taken = oc_reply_size(&exchange->response.reply);
+  if(exchange->is_paused && exchange->easy)
+    resume(exchange);
 }
 
 /* }==== */
@@ -464,6 +586,12 @@ static void send_request(oc_exchange *exchange) {
   oc_response_reset(&exchange->response);
   exchange->detail[0] = '\0';
   exchange->state = OC_STATE_SENDING;
+  exchange->sent_ms = oc_now_ms();
+  exchange->life_ms = exchange->sent_ms;
+  exchange->first_token_ms = 0;
+  exchange->done_ms = 0;
+  exchange->taken = 0;
+  exchange->is_paused = 0;
   exchange->easy = oc_client_take_easy(exchange->client, &result);
   if(!exchange->easy) {
     oc_curl_error_set(&exchange->error, result, "", 0);
@@ -491,9 +619,19 @@ static void send_request(oc_exchange *exchange) {
     fail_with(exchange, OC_E_CURL);
 }
 
+void oc_exchange_limit(oc_exchange *exchange, int retries) {
+  if(retries < exchange->max_retries)
+    exchange->max_retries = retries;
+}
+
+void oc_exchange_follow(oc_exchange *exchange, const oc_exchange *before) {
+  exchange->started_ms = before->started_ms;
+  exchange->attempts = before->attempts;
+}
+
 void oc_exchange_start(oc_exchange *exchange) {
-  exchange->started_ms = oc_now_ms();
-  exchange->life_ms = exchange->started_ms;
+  if(!exchange->started_ms)
+    exchange->started_ms = oc_now_ms();
   if(oc_client_is_closed(exchange->client))
     fail_with(exchange, OC_E_CLOSED);
   else
@@ -530,6 +668,19 @@ const oc_error *oc_exchange_error(const oc_exchange *exchange) {
 
 const oc_timing *oc_exchange_timing(const oc_exchange *exchange) {
   return &exchange->timing;
+}
+
+int oc_exchange_retries(const oc_exchange *exchange) {
+  return exchange->retries;
+}
+
+int64_t oc_exchange_retry_wait(const oc_exchange *exchange) {
+  return exchange->state == OC_STATE_WAITING ? exchange->retry_wait_ms : 0;
+}
+
+const oc_error *oc_exchange_retry_error(const oc_exchange *exchange) {
+  return exchange->state == OC_STATE_WAITING ? &exchange->error
+                                             : &exchange->last_error;
 }
 
 int oc_exchange_attempts(const oc_exchange *exchange) {

@@ -12,8 +12,12 @@ local OPPER_URL = "https://api.opper.ai/v3/compat"
 -- Seconds. A model may think in silence for minutes before its first token.
 local TIMEOUTS = { connect = 10, first_token = 300, idle = 60, total = false }
 
+-- Attempts after the first one, of one request, and of all of a turn.
+local MAX_RETRIES, RETRY_BUDGET = 2, 6
+
 local MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 local MAX_EVENT_BYTES = 16 * 1024 * 1024
+local MAX_BUFFERED_BYTES = 1024 * 1024
 
 local function environment(name)
   local value = os.getenv(name)
@@ -93,6 +97,8 @@ function client.new(given)
   local settings = {
     max_response = given.max_response_bytes or MAX_RESPONSE_BYTES,
     max_event = math.min(given.max_response_bytes or MAX_EVENT_BYTES, MAX_EVENT_BYTES),
+    max_buffered = given.max_buffered_bytes or MAX_BUFFERED_BYTES,
+    max_retries = given.max_retries or MAX_RETRIES,
   }
   for name, default in pairs(TIMEOUTS) do
     local seconds = timeout[name]
@@ -110,7 +116,8 @@ function client.new(given)
   state.needs_key = is_opper(url) and not has_authorization(given.headers)
   state.headers = header_lines(given.headers)
   state.opper = options.copy { name = given.name, tags = given.tags, guard = given.guard }
-  state.on_request = given.on_request
+  state.on_request, state.on_retry = given.on_request, given.on_retry
+  state.retry_budget = given.retry_budget or math.max(RETRY_BUDGET, settings.max_retries)
   state.last_id = 0
   state.pending = 0
   driver.add(self)
@@ -142,9 +149,10 @@ end
 
 ---The key for one request.
 ---@param self opperchat.Client
+---@param is_refused? boolean the server has just refused the one it was given
 ---@return string|false|nil key false: the client's own; nil: there is none, see err
 ---@return opperchat.Error? err
-function client.key(self)
+function client.key(self, is_refused)
   local state = core.state(self)
   if not state.key_function then
     if state.needs_key and not core.client_has_key(self) then
@@ -153,7 +161,7 @@ function client.key(self)
     end
     return false
   end
-  local worked, key = pcall(state.key_function)
+  local worked, key = pcall(state.key_function, is_refused or false)
   if not worked then
     return nil, errors.new("api", "missing_api_key", "api_key function failed: " .. tostring(key))
   elseif type(key) ~= "string" or key == "" or key:find("%c") then

@@ -369,6 +369,9 @@ local kinds = {
   ["string or list of strings"] = function(value)
     return type(value) == "string" or is_list_of(value, "string")
   end,
+  ["list of strings"] = function(value)
+    return is_list_of(value, "string")
+  end,
   ["list of tables"] = function(value) return is_list_of(value, "table") end,
   ["string or function"] = function(value)
     if type(value) == "function" then
@@ -433,6 +436,7 @@ local RECEIVING = {
   keep_partial = "boolean",
   schema = "table",
   schema_retries = "integer >= 0",
+  fallback_models = "list of strings",
 }
 
 -- How a conversation is kept short, cheap and on disk.
@@ -459,6 +463,7 @@ local HANDLERS = {
   on_delta = "function",
   on_event = "function",
   on_done = "function",
+  on_retry = "function",
 }
 
 local function join(...)
@@ -488,10 +493,14 @@ options.client = {
     timeout = "table of seconds",
     max_connections = "integer >= 1",
     max_response_bytes = "integer >= 1",
+    max_buffered_bytes = "integer >= 1",
     proxy = "string without control characters",
     ca_file = "string without control characters",
     http2 = "boolean",
     on_request = "function",
+    on_retry = "function",
+    max_retries = "integer >= 0",
+    retry_budget = "integer >= 0",
   }),
 }
 

@@ -238,13 +238,15 @@ end
 
 -- What all requests of the conversation have in common. It is made again for
 -- each request only when the key may be another one each time.
-local function setup_of(state, own_client, client_state)
+local function setup_of(state, own_client, client_state, is_refused)
   if state.setup and state.setup_client == own_client then
     return state.setup
   end
-  local key, err = client.key(own_client)
+  local key, err = client.key(own_client, is_refused)
   if key == nil then
     return nil, err
+  elseif core.client_is_closed(own_client) then
+    return nil, errors.new("cancelled", "closed", "the client was closed")
   end
   local settings = copy(client_state.settings)
   settings.key = key or nil
@@ -269,7 +271,7 @@ local function prepare(self, prompt, plan)
   local state = core.state(self)
   local own = state.options
   if not (plan.list or state.policy or state.ready or own.max_cost or own.max_tokens_total
-      or tokens.is_custom()) then
+      or tokens.is_custom() or plan.may_change) then
     return nil
   end
   local list = core.fork(plan.list or self)
@@ -302,6 +304,12 @@ local function prepare(self, prompt, plan)
   return prepared, err
 end
 
+-- How often requests of one turn may be sent again, all of them together.
+local function budget_of(self)
+  local own_client = core.state(self).options.client or client.default()
+  return { left = core.state(own_client).retry_budget }
+end
+
 -- What the end of the turn has to know.
 local function turn_of(self, plan, setup, fields, prepared)
   local state = core.state(self)
@@ -310,6 +318,11 @@ local function turn_of(self, plan, setup, fields, prepared)
     setup = setup, fields = fields, is_stream = plan.is_stream, given = plan.given,
     prepared = prepared, in_background = not plan.can_ask,
     before = journal.before(self),
+    budget = plan.budget or plan.fallbacks and budget_of(self) or nil,
+    fallbacks = plan.fallbacks and copy(plan.fallbacks),
+    encode = plan.fallbacks and function(given)
+      return encode_fields(state, given, plan.is_stream)
+    end,
     sent = {
       fields = compaction.fields_tokens(state, plan.given),
       model = type(model) == "string" and model or nil,
@@ -331,6 +344,9 @@ local function start(self, prompt, plan)
   if not setup then
     return nil, err
   end
+  plan.fallbacks = given and given.fallback_models or state.options.fallback_models
+  -- the list has to be at hand for another try of ours
+  plan.may_change = plan.fallbacks ~= nil or client_state.key_function ~= nil
   local prepared
   prepared, err = prepare(self, prompt, plan)
   if err then
@@ -372,6 +388,14 @@ local function start(self, prompt, plan)
   client.check(own_client)
   local turn = turn_of(self, plan, setup, fields, prepared)
   turn.sent.messages = core.request_tokens(sent)
+  if client_state.key_function then
+    turn.renew = function()
+      return (setup_of(state, own_client, client_state, true))
+    end
+  end
+  if turn.budget then
+    core.request_limit(sent, turn.budget.left)
+  end
   request.start(sent, id, given, turn)
   return sent
 end
@@ -532,6 +556,7 @@ local function send_checked(self, prompt, plan)
   -- told once, of the last try
   local on_done = given.on_done
   plan = copy(plan)
+  plan.budget = plan.budget or budget_of(self)
   plan.given = copy(given)
   plan.given.on_done = nil
 
@@ -602,7 +627,7 @@ local function run_turn(self, prompt, plan)
     choice = state.options.tool_choice
   end
   state.is_run_cancelled = false
-  plan.can_ask = not driver.current()
+  plan.can_ask, plan.budget = not driver.current(), budget_of(self)
   local own_client = state.options.client or client.default()
   client.check(own_client)
   local work, reply, err, is_open = with_scratch(self, run_loop, prompt, {

@@ -5,6 +5,7 @@ local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local journal = require "opperchat.journal"
 local limits = require "opperchat.limits"
+local overflow = require "opperchat.overflow"
 local request = require "opperchat.request"
 local tokens = require "opperchat.tokens"
 
@@ -21,36 +22,113 @@ local turn = {}
 ---@field in_background boolean whether policies ask models between turns only
 ---@field before? opperchat.Conversation the list before, where a failure to write it down
 ---takes the turn back
----@field has_retried? boolean
+---@field fallbacks? string[] models that are left to be tried
+---@field encode fun(given: table): string fields of the request with other options
+---@field renew? fun(): userdata? asks for the key again
+---@field budget? {left: integer} attempts after failures that the turn may still make
+---@field has_trimmed? boolean
+---@field has_renewed? boolean
 ---@field is_booked? boolean
 ---@field calls? function[]
 
--- Sends a request again that was too long for the model, once, with a shorter
--- list.
+-- What other models may do better, beside what the server refuses: they may
+-- run elsewhere.
+local WORTH_ANOTHER_MODEL = {
+  first_token_timeout = true, truncated = true, empty_response = true, no_choices = true,
+}
+
+-- Whether a model has refused, or could not do it this time.
+local function is_refusal(err)
+  local status = err.status or 0
+  if err.kind ~= "api" and err.kind ~= "http" then
+    return WORTH_ANOTHER_MODEL[err.code] or false
+  elseif err.code == "redirect" then
+    return false
+  elseif status == 400 or status == 422 then
+    -- of all that may be wrong with a request, only the model is another one
+    return (err.code .. " " .. err.message):lower():find("model", 1, true) ~= nil
+  end
+  return status == 402 or status == 403 or status == 404 or status == 408 or status == 409
+    or status == 429 or status >= 500 or err.retryable
+end
+
+-- What another try has to be made of; nil: there is none.
+local function next_try(state)
+  local of, err = state.turn, state.result
+  if not of.has_trimmed then
+    -- learns from the error what fits, in any case
+    local prepared = compaction.prepare_again(state.conversation, of.prepared, of.given, err,
+      of.sent.messages + of.sent.fields)
+    if prepared then
+      return { prepared = prepared, has_trimmed = true }
+    end
+  end
+  if of.renew and err.status == 401 and not of.has_renewed then
+    of.has_renewed = true
+    local setup = of.renew()
+    return setup and { setup = setup }
+  elseif of.fallbacks and of.fallbacks[1] and (is_refusal(err) or overflow.read(err)) then
+    local given = {}
+    for name, value in pairs(of.given or {}) do
+      given[name] = value
+    end
+    given.model = table.remove(of.fallbacks, 1)
+    return { given = given, fields = of.encode(given), has_trimmed = false }
+  end
+end
+
+-- The same, while nobody can change the conversation: an api_key function and
+-- policies are the program's own.
+local function find_try(state)
+  local chat = state.conversation
+  core.set_busy(chat, true)
+  local worked, try = pcall(next_try, state)
+  local _, is_open = core.kind(chat)
+  if is_open then
+    core.set_busy(chat, false)
+  end
+  if not worked then
+    error(try, 0)
+  end
+  return is_open and not core.client_is_closed(state.client) and try or nil
+end
+
+-- Sends a request once more that has failed before anything of an answer
+-- arrived: shorter, with another key or to another model.
 local function again(self, state)
   local of, chat = state.turn, state.conversation
   local _, is_open = core.kind(chat)
-  if of.has_retried or not is_open or state.result.partial then
+  if not is_open or state.result.partial or state.result.kind == "cancelled" then
     return false
   end
-  of.has_retried = true
-  local prepared = compaction.prepare_again(chat, of.prepared, of.given, state.result,
-    of.sent.messages + of.sent.fields)
-  if not prepared or core.client_is_closed(state.client) then
+  local try = find_try(state)
+  local prepared = try and try.prepared or of.prepared
+  if not try or not prepared then
     return false
   end
+  of.setup, of.fields, of.given = try.setup or of.setup, try.fields or of.fields,
+    try.given or of.given
+  if try.has_trimmed ~= nil then
+    of.has_trimmed = try.has_trimmed
+  end
+  local retries = core.request_retries(self)
   local id = client.next_id(state.client)
   if not core.request_again(self, of.setup, of.fields, of.is_stream, id, prepared.list) then
     return false
   end
-  of.prepared, of.attempts = prepared, (state.result.attempts or 1)
+  if of.budget then
+    of.budget.left = of.budget.left - retries
+    core.request_limit(self, of.budget.left)
+  end
+  of.prepared = prepared
   of.sent.messages = core.request_tokens(self)
+  of.sent.model = try.given and try.given.model or of.sent.model
   state.failed, state.result = nil, nil
   request.restart(self, id)
   local client_state = core.state(state.client)
   if client_state.on_request then
     client_state.on_request {
-      conversation = core.state(chat).origin or chat,
+      conversation = core.state(chat).origin or core.state(chat).asked_by or chat,
       url = client_state.base_url .. "/chat/completions",
     }
   end
@@ -81,14 +159,17 @@ local NOTHING = {}
 
 -- Books what a request took and has the turn written down: each once, also when
 -- the end of the request had to begin again for want of memory.
-local function keep_books(state, told)
+local function keep_books(self, state, told)
   local of, chat = state.turn, state.conversation
   if of.is_booked then
     return
   end
   of.is_booked = true
-  if of.attempts then
-    state.result.attempts = (state.result.attempts or 1) + of.attempts
+  if of.budget then
+    of.budget.left = of.budget.left - core.request_retries(self)
+  end
+  if of.fallbacks then
+    state.result.requested_model = of.sent.model
   end
   if told and (told.usage or not state.failed) then
     limits.book(core.state(chat), told.usage)
@@ -102,15 +183,16 @@ local function keep_books(state, told)
 end
 
 ---Keeps the books of a request that has ended.
+---@param self opperchat.Request
 ---@param state table of the request; its outcome may become another one
 ---@return function[] calls to be made
-local function settle(state)
+local function settle(self, state)
   local of, chat = state.turn, state.conversation
   if of.calls then
     return of.calls
   end
   local told = state.failed and state.result.partial or state.result
-  keep_books(state, told)
+  keep_books(self, state, told)
   local own = core.state(chat)
   local _, is_open = core.kind(chat)
   local calls = NOTHING
