@@ -16,6 +16,7 @@ require "opperchat.oneshot"
 local history = require "opperchat.history"
 local media = require "opperchat.media"
 local policy = require "opperchat.policy"
+local secret = require "opperchat.secret"
 local tokens = require "opperchat.tokens"
 
 local opperchat = {
@@ -42,6 +43,8 @@ local opperchat = {
   policy = policy,
   ---Plain lists of messages: split, check, repair.
   history = history,
+  ---A key from the environment, a file or a command, for `api_key`.
+  secret = secret.new,
   ---How texts are counted; `tokens.count` may be replaced.
   tokens = tokens,
 }

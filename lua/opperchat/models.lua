@@ -3,6 +3,7 @@ local client = require "opperchat.client"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
+local log = require "opperchat.log"
 local options = require "opperchat.options"
 local request = require "opperchat.request"
 
@@ -165,17 +166,23 @@ local function start(self, state)
   if key == nil then
     return nil, err
   end
-  local settings = { get = "/models", key = key or nil, headers = state.headers }
+  local settings = { get = "/models", key = key or nil, headers = client.headers(self) }
   for name, value in pairs(state.settings) do
     settings[name] = value
   end
   local id = client.next_id(self)
-  local sent = core.get(core.setup(self, settings), self, id)
+  local setup = core.setup(self, settings)
+  local sent = core.get(setup, self, id)
   if not sent then
     return nil, errors.new("limit", "out_of_memory", "out of memory")
   end
   if state.on_request then
     state.on_request { url = state.base_url .. "/models" }
+  end
+  if state.log then
+    core.state(sent).log = log.sent(state.log, {
+      method = "GET", url = state.base_url .. "/models", setup = setup,
+    })
   end
   local job = { request = sent }
   state.models_job = job

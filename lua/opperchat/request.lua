@@ -3,6 +3,7 @@ local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
+local log = require "opperchat.log"
 local tools = require "opperchat.tools"
 
 local request = {}
@@ -67,11 +68,18 @@ local function finish(self)
   local state = core.state(self)
   if state.failed then
     complete_error(state.result, self)
+    local err = state.result
     if state.turn and not state.is_finished and request.turn.again(self, state) then
+      if state.log then
+        log.again(state.log, err, err.status == 401 and "with another key" or "shorter, or to another model")
+      end
       return
     end
   elseif state.conversation then
     complete(state.result, self)
+  end
+  if state.log and not state.is_finished then
+    log.ended(state.log, self, state.result, state.failed)
   end
   keep_books(state)
   local list = state.turn and request.turn.settle(state) or {}
@@ -123,6 +131,9 @@ function request.start(self, id, given, turn)
   state.is_finished = false
   local client_state = core.state(state.client)
   state.on_retry = given and given.on_retry or client_state.on_retry
+  if state.log then
+    state.on_retry = log.watch_retry(state.log, state.on_retry)
+  end
   client_state.requests[id] = self
   client_state.pending = client_state.pending + 1
   if state.conversation then
