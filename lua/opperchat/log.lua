@@ -164,9 +164,9 @@ end
 ---Logs that a request that has failed is sent once more, changed.
 ---@param entry opperchat.LogEntry
 ---@param err opperchat.Error
----@param how string
-function log.again(entry, err, how)
-  write(entry, "!", one_line(shown_error(err) .. "; sent again, " .. how))
+function log.again(entry, err)
+  write(entry, "!", one_line(shown_error(err) .. "; sent again with "
+    .. (err.status == 401 and "another key" or "a shorter list, or to another model")))
 end
 
 local function shown_usage(usage)
