@@ -101,6 +101,7 @@ build = {
     ["opperchat.compaction"] = "lua/opperchat/compaction.lua",
     ["opperchat.content"] = "lua/opperchat/content.lua",
     ["opperchat.conversation"] = "lua/opperchat/conversation.lua",
+    ["opperchat.doctor"] = "lua/opperchat/doctor.lua",
     ["opperchat.driver"] = "lua/opperchat/driver.lua",
     ["opperchat.errors"] = "lua/opperchat/errors.lua",
     ["opperchat.history"] = "lua/opperchat/history.lua",

@@ -9,6 +9,7 @@ client.version = "0.1.0"
 
 local conversation = require "opperchat.conversation"
 local core = require "opperchat.core"
+local doctor = require "opperchat.doctor"
 local driver = require "opperchat.driver"
 local json = require "opperchat.json"
 require "opperchat.models"
@@ -79,6 +80,14 @@ end
 ---@return opperchat.HistoryRepair[]|opperchat.Error report
 function opperchat.import(source, options)
   return conversation.import(source, options)
+end
+
+---Looks for what is wrong between this program and its server, and says what to
+---do about it.
+---@param options? opperchat.DoctorOptions
+---@return opperchat.DoctorReport
+function opperchat.doctor(options)
+  return doctor.run(options)
 end
 
 ---What kind of object a value is.

@@ -157,18 +157,19 @@ local function take(job, state, document, err)
   job.err = err
 end
 
--- Sends the request, unless one is under way.
-local function start(self, state)
-  if state.models_job then
-    return state.models_job
-  end
-  local key, err = client.key(self)
-  if key == nil then
-    return nil, err
-  end
+---Makes the request for a list, to be started with `request.start`.
+---@param self opperchat.Client
+---@param key string|userdata|false
+---@param limits? table settings other than the client's
+---@return opperchat.Request? sent
+---@return integer|opperchat.Error id
+function models.ask(self, key, limits)
+  local state = core.state(self)
   local settings = { get = "/models", key = key or nil, headers = client.headers(self) }
-  for name, value in pairs(state.settings) do
-    settings[name] = value
+  for _, from in ipairs { state.settings, limits } do
+    for name, value in pairs(from) do
+      settings[name] = value
+    end
   end
   local id = client.next_id(self)
   local setup = core.setup(self, settings)
@@ -183,6 +184,22 @@ local function start(self, state)
     core.state(sent).log = log.sent(state.log, {
       method = "GET", url = state.base_url .. "/models", setup = setup,
     })
+  end
+  return sent, id
+end
+
+-- Sends the request, unless one is under way.
+local function start(self, state)
+  if state.models_job then
+    return state.models_job
+  end
+  local key, err = client.key(self)
+  if key == nil then
+    return nil, err
+  end
+  local sent, id = models.ask(self, key)
+  if not sent then
+    return nil, id
   end
   local job = { request = sent }
   state.models_job = job

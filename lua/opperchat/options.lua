@@ -351,6 +351,9 @@ local kinds = {
   ["boolean"] = function(value) return type(value) == "boolean" end,
   ["table"] = function(value) return type(value) == "table" end,
   ["function"] = function(value) return type(value) == "function" end,
+  ["function or false"] = function(value)
+    return type(value) == "function" or value == false
+  end,
   ["client"] = function(value) return type(value) == "userdata" and not json.is_null(value) end,
   ["integer"] = is_integer,
   ["integer >= 0"] = function(value) return is_integer(value) and value >= 0 end,
@@ -585,6 +588,21 @@ options.models = {
     filter = "string or function",
     refresh = "boolean",
     max_age = "number",
+  },
+}
+
+---Options of `opperchat.doctor`.
+---@type opperchat.OptionSet
+options.doctor = {
+  place = "opperchat.doctor{...}",
+  body = false,
+  known = {
+    client = "client",
+    model = "string",
+    stream = "boolean",
+    tools = "boolean",
+    timeout = "number >= 0",
+    write = "function or false",
   },
 }
 

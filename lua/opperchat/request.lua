@@ -78,12 +78,14 @@ local function finish(self)
   elseif state.conversation then
     complete(state.result, self)
   end
-  if state.log and not state.is_finished then
-    log.ended(state.log, self, state.result, state.failed)
-  end
   keep_books(state)
   local list = state.turn and request.turn.settle(state) or {}
   local result, on_done = state.result, state.on_done
+  if state.log then
+    local entry = state.log
+    state.log = nil
+    log.ended(entry, self, result, state.failed)
+  end
   if on_done then
     list[#list + 1] = function()
       if state.failed then
