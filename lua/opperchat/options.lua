@@ -516,6 +516,7 @@ options.client = {
     timeout = "table of seconds",
     max_connections = "integer >= 1",
     max_response_bytes = "integer >= 1",
+    max_buffered_bytes = "integer >= 1",
     proxy = "string without control characters",
     no_proxy = "string or list of hosts",
     proxy_ca_file = "string without control characters",
