@@ -419,7 +419,8 @@ describe("a secret", function()
       local report = key_file("")
       local chat = talk {
         api_key = opperchat.secret { command = "cat " .. key_file(KEY)
-          .. "; cat /proc/self/cmdline /proc/self/environ /proc/$$/cmdline /proc/$$/environ >" .. report },
+          .. "; cat /proc/self/cmdline /proc/self/environ"
+          .. " /proc/$$/cmdline /proc/$$/environ >" .. report },
       }
       assert(chat:send("hello"))
       local other = talk { api_key = KEY }
