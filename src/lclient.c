@@ -24,8 +24,8 @@ oc_client *lclient_open(lua_State *L, int index) {
  * client(settings) -> client | nil, code, message
  *
  * `settings`: base_url, key (a string or a secret), http2, skip_verify,
- * trusts_only, max_connections, and the texts of OC_CLIENT_TEXT_MAP. The key is copied
- * and not kept on the Lua side.
+ * trusts_only, max_connections, and the texts of OC_CLIENT_TEXT_MAP. The
+ * key is copied and not kept on the Lua side.
  */
 static int client_new(lua_State *L) {
   static const char *const names[OC_TEXT_COUNT] = {

@@ -525,16 +525,10 @@ static int setup_gc(lua_State *L) {
  * setup(client, settings) -> what the requests of a conversation have in
  * common, made once
  *
-<<<<<<< HEAD
- * `settings`: key (a string or a secret), headers (lines), connect, first_token, idle, total
- * (seconds, absent: none), max_response, max_event (bytes); get (the path
- * of a document to get; absent: it is for conversations).
-=======
- * `settings`: key, headers (lines), connect, first_token, idle, total
- * (seconds, absent: none), max_response, max_event, max_buffered (bytes),
- * max_retries; get (the path of a document to get; absent: it is for
- * conversations).
->>>>>>> retry
+ * `settings`: key (a string or a secret), headers (lines), connect,
+ * first_token, idle, total (seconds, absent: none), max_response, max_event,
+ * max_buffered (bytes), max_retries; get (the path of a document to get;
+ * absent: it is for conversations).
  */
 static int setup_new(lua_State *L) {
   oc_client *client = lclient_open(L, 1);
