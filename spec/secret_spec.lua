@@ -235,6 +235,13 @@ describe("a secret", function()
       client:close()
     end)
 
+    it("is not asked for again when that cannot help", function()
+      refuse()
+      local chat = talk { api_key = opperchat.secret { env = "HOME" } }
+      assert.is_nil((chat:send("hello")))
+      assert.equal(1, #server:requests())
+    end)
+
     it("is not asked for more than once in a turn", function()
       local chat = talk { api_key = opperchat.secret { command = "echo " .. KEY } }
       server:default { status = 401, body = '{"error":{"message":"no","code":"invalid_api_key"}}' }

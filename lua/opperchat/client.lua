@@ -214,7 +214,7 @@ end
 ---@return boolean
 function client.can_renew(self)
   local state = core.state(self)
-  return (state.key_function or state.secret) ~= nil
+  return state.key_function ~= nil or state.secret ~= nil and secret.can_renew(state.secret)
 end
 
 ---The key for one request.

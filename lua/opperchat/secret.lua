@@ -89,6 +89,13 @@ function secret.take(self, refused)
   return key
 end
 
+---Whether it may be another key the next time; the environment stays as it is.
+---@param self opperchat.Secret
+---@return boolean
+function secret.can_renew(self)
+  return known[self].kind ~= "env"
+end
+
 ---A client that uses it.
 ---@param self opperchat.Secret
 ---@param client opperchat.Client
