@@ -402,6 +402,54 @@ describe("TLS", function()
     end
   end)
 
+  test("is never left on a redirect", function()
+    for _, path in ipairs { "/down", "/same" } do
+      local chat = tls_chat(1, path)
+      local reply, err = chat:send("hello")
+      assert.is_nil(reply)
+      assert.equal("http", err.kind)
+      assert.equal("redirect", err.code)
+      assert.equal(307, err.status)
+      assert.is_false(err.retryable)
+      assert.equal(0, #chat)
+    end
+    assert.equal(0, #server:requests())
+    assert.equal("ok", assert(tls_chat(1, "/up"):send("hello")).content)
+    assert.equal("Bearer " .. KEY, server:requests()[1].headers.authorization)
+  end)
+
+  test("shares a connection with a stream that waits for its reader", function()
+    local events = { 'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n' }
+    for i = 2, 400 do
+      events[i] = 'data: {"choices":[{"index":0,"delta":{"content":"'
+        .. ("%04d"):format(i) .. ("x"):rep(9996) .. '"}}]}\n\n'
+    end
+    events[401] = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    for _, http2 in ipairs { true, false } do
+      server:reset()
+      server:stream(events)
+      local slow = tls_chat(1, nil, { http2 = http2, max_buffered_bytes = 50000 })
+      local client = core.state(slow).options.client
+      local request = slow:stream("hello")
+      local parts = { request() }
+      for i = 1, 5 do
+        local other = opperchat.conversation { client = client, model = "m" }
+        assert.equal("ok", assert(other:send("hello " .. i)).content)
+        assert(other:send(("x"):rep(100000), { stream = true }))
+        local waiting = #request:content() - #parts[1]
+        assert.is_true(waiting <= 100000, waiting)
+      end
+      for piece in request do
+        parts[#parts + 1] = piece
+      end
+      local text = table.concat(parts)
+      assert.equal(399 * 10000, #text)
+      assert.equal("0400x", text:sub(-10000, -9996))
+      assert.equal(0, client:active())
+      client:close()
+    end
+  end)
+
   test("goes on when the server sends the connection away", function()
     for _, i in ipairs { 4, 5 } do
       local chat = tls_chat(i, "/")

@@ -940,6 +940,40 @@ describe("the transport", function()
       assert.equal("packed", assert(new_chat():send("hello")).content)
     end)
 
+    it("for what is packed much smaller, and no more memory is used", function()
+      if not has "gzip" or output_of("cat /proc/self/status"):find("VmHWM") == nil then
+        pending("no gzip or no /proc")
+        return
+      elseif os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS") then
+        pending("memory is counted differently here")
+        return
+      end
+      local bomb = output_of("head -c 200000000 /dev/zero | gzip -9")
+      assert.truthy(#bomb < 300000)
+      for _, status in ipairs { 200, 400 } do
+        server:reset()
+        server:default { status = status, body = bomb, headers = { ["Content-Encoding"] = "gzip" } }
+        local output, code = child(([[
+          local opperchat = require "opperchat"
+          local function peak()
+            return tonumber(io.open("/proc/self/status"):read("*a"):match("VmHWM:%%s*(%%d+)"))
+          end
+          local client = opperchat.client { base_url = %q, max_retries = 0 }
+          local chat = opperchat.conversation { client = client, model = "m" }
+          local first = peak()
+          for i = 1, 3 do
+            local _, err = chat:send("hello", { stream = i == 2 })
+            io.write(err.kind, " ")
+          end
+          io.write(peak() - first < 90000 and "small" or peak() - first)
+        ]]):format(server.url))
+        -- a stream is not asked for packed, so it is taken as it comes
+        assert.equal(status == 200 and "limit protocol limit small" or "http http http small",
+          output)
+        assert.equal(0, code)
+      end
+    end)
+
     it("for headers", function()
       local wanted = { kind = "limit", code = "headers_too_large" }
       local steps = { { "send", "HTTP/1.1 200 OK\r\n" } }

@@ -79,12 +79,22 @@ local function finish(self)
     complete(state.result, self)
   end
   keep_books(state)
-  local list = state.turn and request.turn.settle(self, state) or {}
-  local result, on_done = state.result, state.on_done
+  local calls = state.turn and request.turn.settle(self, state)
+  local result, on_done, waiting = state.result, state.on_done, state.waiting
+  local behind = state.turn and state.turn.behind
   if state.log then
     local entry = state.log
     state.log = nil
     log.ended(entry, self, result, state.failed)
+  end
+  state.on_end, state.waiting, state.on_done = nil, nil, nil
+  state.on_delta, state.on_event, state.on_retry = nil, nil, nil
+  if not (on_done or waiting or behind or calls and calls[1]) then
+    return
+  end
+  local list = {}
+  for i = 1, calls and #calls or 0 do
+    list[i] = calls[i]
   end
   if on_done then
     list[#list + 1] = function()
@@ -95,14 +105,10 @@ local function finish(self)
       end
     end
   end
-  for _, resume in ipairs(state.waiting or {}) do
-    list[#list + 1] = resume
+  for i = 1, waiting and #waiting or 0 do
+    list[#list + 1] = waiting[i]
   end
-  if state.turn then
-    list[#list + 1] = state.turn.behind
-  end
-  state.on_end, state.waiting, state.on_done = nil, nil, nil
-  state.on_delta, state.on_event, state.on_retry = nil, nil, nil
+  list[#list + 1] = behind
   call_all(list)
 end
 

@@ -113,6 +113,15 @@ local CONFIG = [[
         client_max_body_size 1k;
         proxy_pass http://127.0.0.1:@port/v1;
       }
+      location /down {
+        return 307 http://127.0.0.1:@port/v1/chat/completions;
+      }
+      location /same {
+        return 307 http://127.0.0.1:@port1/v1/chat/completions;
+      }
+      location /up {
+        return 307 https://127.0.0.1:@port1/v1/chat/completions;
+      }
     }
     server {
       listen 127.0.0.1:@port2 ssl;
