@@ -159,6 +159,11 @@ demo-love: ## The same for the game in examples/love, with LuaJIT and LÖVE
 	@$(MAKE) LUA=luajit all
 	@love examples/love
 
+.PHONY: doctor
+doctor: deps-run ## Look for what is wrong between this machine and the server
+	@$(MAKE) all
+	@$(SET_PATHS) && $(LUA) -e 'os.exit(require("opperchat").doctor().ok and 0 or 1)'
+
 .PHONY: env
 env: ## Print the settings for this tree: eval "$$(make -s env)"
 	@.ci/env "$(MODULE_DIR)"

@@ -10,6 +10,7 @@ local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
   "docs/media.md", "docs/history.md", "docs/keeping.md",
+  "docs/security.md", "docs/debugging.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.
@@ -209,6 +210,9 @@ local SCENES = {
       '{"order":["soup"],"allergies":["nuts"],"table":5}' } do
       server:reply(completion({ role = "assistant", content = text }, "stop"))
     end
+  end },
+  { "client:doctor{", function(server)
+    server:reply(MODELS)
   end },
   { "assert(client:models())", function(server)
     server:reply(MODELS)
@@ -557,6 +561,29 @@ describe("types.lua and the documentation", function()
       local is_public = classes["opperchat.Draft"].fields[name]
       assert.equal(is_public or false,
         texts["docs/history.md"]:find("`draft:" .. name .. "(", 1, true) ~= nil, name)
+    end
+  end)
+
+  it("know the doctor and secrets", function()
+    local page = texts["docs/debugging.md"]
+    assert.same(names_in(options.doctor.known), names_in(classes["opperchat.DoctorOptions"].fields))
+    for name in pairs(options.doctor.known) do
+      assert.truthy(lists(page, name), name)
+    end
+    local report = opperchat.client{ base_url = "http://127.0.0.1:9/v1" }:doctor{ write = false }
+    assert.same(names_in(report), names_in(classes["opperchat.DoctorReport"].fields))
+    for _, line in ipairs(report.lines) do
+      for _, name in ipairs(names_in(line)) do
+        assert.truthy(classes["opperchat.DoctorLine"].fields[name], name)
+        assert.truthy(lists(page, name), name)
+      end
+    end
+    for name in read("lua/opperchat/doctor.lua"):gmatch('add%(report, "([%l]+)"') do
+      assert.truthy(lists(page, name), name)
+    end
+    for _, name in ipairs{ "env", "file", "command" } do
+      assert.truthy(classes["opperchat.SecretOptions"].fields[name], name)
+      assert.truthy(texts["docs/security.md"]:find("secret{ " .. name .. " = ", 1, true), name)
     end
   end)
 

@@ -80,7 +80,7 @@ describe("options.check", function()
     refuses(client, { api_key = "op-secret\n" },
       "option 'api_key': control character at byte 10, the last")
     refuses(client, { api_key = { "op-secret" } },
-      "option 'api_key': string or function expected, got table")
+      "option 'api_key': string, function or secret expected, got table")
   end)
 
   it("takes null for options of the body", function()

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lrequest.h"
+#include "lsecret.h"
 #include "lutil.h"
 #include "oc_clock.h"
 #include "oc_exchange.h"
@@ -22,22 +23,31 @@ oc_client *lclient_open(lua_State *L, int index) {
 /*
  * client(settings) -> client | nil, code, message
  *
- * `settings`: base_url, key, proxy, ca_file, http2, max_connections.
- * The key is copied and not kept on the Lua side.
+ * `settings`: base_url, key (a string or a secret), http2, skip_verify,
+ * trusts_only, max_connections, and the texts of OC_CLIENT_TEXT_MAP. The
+ * key is copied and not kept on the Lua side.
  */
 static int client_new(lua_State *L) {
+  static const char *const names[OC_TEXT_COUNT] = {
+#define X(symbol, name, option) name,
+    OC_CLIENT_TEXT_MAP(X)
+#undef X
+  };
   oc_client_options options;
   oc_error error;
   lutil_box *box;
+  int i;
 
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   memset(&options, 0, sizeof options);
   memset(&error, 0, sizeof error);
   options.base_url = lutil_string_field(L, 1, "base_url", NULL);
-  options.key = lutil_string_field(L, 1, "key", &options.key_len);
-  options.proxy = lutil_string_field(L, 1, "proxy", NULL);
-  options.ca_file = lutil_string_field(L, 1, "ca_file", NULL);
+  options.key = lsecret_field(L, 1, "key", &options.key_len);
+  for(i = 0; i < OC_TEXT_COUNT; i++)
+    options.texts[i] = lutil_string_field(L, 1, names[i], NULL);
+  options.trusts_only = lutil_boolean_field(L, 1, "trusts_only");
+  options.skip_verify = lutil_boolean_field(L, 1, "skip_verify");
   options.http2 = lutil_boolean_field(L, 1, "http2");
   options.max_connections =
     (long)lutil_number_field(L, 1, "max_connections", 0);

@@ -13,6 +13,8 @@
 #include "ljournal.h"
 #include "ljson.h"
 #include "lrequest.h"
+#include "lsecret.h"
+#include "lsystem.h"
 #include "lutil.h"
 #include "oc_clock.h"
 #include "oc_random.h"
@@ -70,5 +72,7 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   lhistory_register(L);
   ljournal_register(L);
   lrequest_register(L);
+  lsecret_register(L);
+  lsystem_register(L);
   return 1;
 }

@@ -1,6 +1,7 @@
 #include "loutcome.h"
 
 #include <float.h>
+#include <string.h>
 
 #include "lutil.h"
 
@@ -30,12 +31,17 @@ static void set_count_if(lua_State *L, const char *name, double count) {
   }
 }
 
+/* A server that repeats the key may do so anywhere. */
 static void set_header_if(lua_State *L, const oc_exchange *exchange,
                           const char *field, const char *header) {
   oc_slice value;
   if(oc_exchange_header(exchange, header, &value) && value.len) {
-    lua_pushlstring(L, value.text, value.len);
-    lua_setfield(L, -2, field);
+    char *copy = lua_newuserdata(L, value.len);
+    memcpy(copy, value.text, value.len);
+    oc_setup_hide(oc_exchange_setup(exchange), copy, value.len);
+    lua_pushlstring(L, copy, value.len);
+    lua_setfield(L, -3, field);
+    lua_pop(L, 1);
   }
 }
 

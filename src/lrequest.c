@@ -6,9 +6,11 @@
 #include "lclient.h"
 #include "lconversation.h"
 #include "loutcome.h"
+#include "lsecret.h"
 #include "lutil.h"
 #include "oc_alloc.h"
 #include "oc_exchange.h"
+#include "oc_secret.h"
 
 /* Bytes of one call that handlers have been told. */
 struct told_call {
@@ -523,10 +525,10 @@ static int setup_gc(lua_State *L) {
  * setup(client, settings) -> what the requests of a conversation have in
  * common, made once
  *
- * `settings`: key, headers (lines), connect, first_token, idle, total
- * (seconds, absent: none), max_response, max_event, max_buffered (bytes),
- * max_retries; get (the path of a document to get; absent: it is for
- * conversations).
+ * `settings`: key (a string or a secret), headers (lines), connect,
+ * first_token, idle, total (seconds, absent: none), max_response, max_event,
+ * max_buffered (bytes), max_retries; get (the path of a document to get;
+ * absent: it is for conversations).
  */
 static int setup_new(lua_State *L) {
   oc_client *client = lclient_open(L, 1);
@@ -540,7 +542,7 @@ static int setup_new(lua_State *L) {
   options.is_get = options.path != NULL;
   if(!options.is_get)
     options.path = "/chat/completions";
-  options.key = lutil_string_field(L, 2, "key", &options.key_len);
+  options.key = lsecret_field(L, 2, "key", &options.key_len);
   options.deadlines.connect_ms = milliseconds(L, 2, "connect");
   options.deadlines.first_token_ms = milliseconds(L, 2, "first_token");
   options.deadlines.idle_ms = milliseconds(L, 2, "idle");
@@ -561,6 +563,76 @@ static int setup_new(lua_State *L) {
   *box = oc_setup_new(client, &options);
   if(!*box)
     return luaL_error(L, "out of memory");
+  return 1;
+}
+
+/* hide(setup, text) -> the same without the key and what other headers of
+   these requests hold that is secret */
+static int hide(lua_State *L) {
+  oc_setup **setup = luaL_checkudata(L, 1, SETUP);
+  size_t len;
+  const char *text = luaL_checklstring(L, 2, &len);
+  char *copy = lua_newuserdata(L, len + 1);
+  memcpy(copy, text, len);
+  oc_setup_hide(*setup, copy, len);
+  lua_pushlstring(L, copy, len);
+  return 1;
+}
+
+/* setup_headers(setup) -> its header lines, without what is secret */
+static int setup_headers(lua_State *L) {
+  oc_setup **setup = luaL_checkudata(L, 1, SETUP);
+  const struct curl_slist *item;
+  int count = 0;
+
+  lua_newtable(L);
+  for(item = (*setup)->headers; item; item = item->next) {
+    const char *end = strpbrk(item->data, ":;");
+    size_t len = end ? (size_t)(end - item->data) : 0;
+    if(oc_secret_is_name(item->data, len)) {
+      lua_pushlstring(L, item->data, len);
+      lua_pushliteral(L, ": <redacted>");
+      lua_concat(L, 2);
+    }
+    else
+      lua_pushstring(L, item->data);
+    lua_rawseti(L, -2, ++count);
+  }
+  return 1;
+}
+
+/* is_secret_name(name): whether a header of this name is not to be shown */
+static int is_secret_name(lua_State *L) {
+  size_t len;
+  const char *name = luaL_checklstring(L, 1, &len);
+  lua_pushboolean(L, oc_secret_is_name(name, len));
+  return 1;
+}
+
+/* request_head(request) -> the header lines of the last response */
+static int request_head(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  oc_slice head = oc_exchange_head(request->exchange);
+  lua_pushlstring(L, head.text, head.len);
+  return 1;
+}
+
+/* request_peer(request) -> {address, lookup, http} of the last
+   connection */
+static int request_peer(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  const oc_peer *peer = oc_exchange_peer(request->exchange);
+  lua_createtable(L, 0, 3);
+  if(*peer->address) {
+    lua_pushstring(L, peer->address);
+    lua_setfield(L, -2, "address");
+  }
+  lua_pushnumber(L, (lua_Number)peer->lookup);
+  lua_setfield(L, -2, "lookup");
+  if(*peer->http) {
+    lua_pushstring(L, peer->http);
+    lua_setfield(L, -2, "http");
+  }
   return 1;
 }
 
@@ -803,6 +875,11 @@ void lrequest_register(lua_State *L) {
     { "request_abort", request_abort },
     { "request_state", request_state },
     { "request_raw", request_raw },
+    { "request_head", request_head },
+    { "request_peer", request_peer },
+    { "hide", hide },
+    { "setup_headers", setup_headers },
+    { "is_secret_name", is_secret_name },
     { "deliver", deliver },
     { "has_ended", has_ended },
     { "take", take },

@@ -39,8 +39,10 @@ char *oc_strndup(const char *text, size_t len) {
   return copy;
 }
 
+/* Not known to be memset() when this is compiled. */
+static void *(*const volatile set_bytes)(void *, int, size_t) = memset;
+
 void oc_wipe(void *block, size_t size) {
-  volatile unsigned char *at = block;
-  while(size--)
-    *at++ = 0;
+  if(size)
+    set_bytes(block, 0, size);
 }

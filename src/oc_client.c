@@ -14,8 +14,10 @@
 
 #include "oc_alloc.h"
 #include "oc_clock.h"
+#include "oc_curl_memory.h"
 #include "oc_exchange.h"
 #include "oc_poller.h"
+#include "oc_setup.h"
 #include "oc_url.h"
 
 /* Idle easy handles kept for the next exchange. */
@@ -43,8 +45,10 @@ struct oc_client {
   int is_disposed;            /* its owner is gone */
   char *base_url;
   struct curl_slist key_header;   /* data is NULL without a key */
-  char *proxy;
-  char *ca_file;
+  oc_setup *setups;           /* whose headers have to be wiped */
+  char *texts[OC_TEXT_COUNT];
+  int trusts_only;
+  int skip_verify;
   int http2;
 };
 
@@ -58,7 +62,7 @@ static CURLcode global_result;
  * same process, and curl_global_cleanup() would end under its feet.
  */
 static void global_init(void) {
-  global_result = curl_global_init(CURL_GLOBAL_ALL);
+  global_result = oc_curl_memory_init();
 }
 
 /* }==== */
@@ -243,6 +247,15 @@ static int has_tls_proxy(void) {
   return 0;
 }
 
+static int copy_texts(oc_client *client, const oc_client_options *options) {
+  int i;
+  for(i = 0; i < OC_TEXT_COUNT; i++) {
+    if(!copy_string(&client->texts[i], options->texts[i]))
+      return 0;
+  }
+  return 1;
+}
+
 oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   oc_client *client;
 
@@ -266,15 +279,16 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   client->next_deadline_ms = OC_NEVER;
   client->now_ms = oc_now_ms();
   client->http2 = options->http2;
+  client->trusts_only = options->trusts_only;
+  client->skip_verify = options->skip_verify;
   client->has_tls = starts_with_https(options->base_url)
-                    || starts_with_https(options->proxy)
+                    || starts_with_https(options->texts[OC_TEXT_PROXY])
                     || has_tls_proxy();
   client->poller = oc_poller_new();
   client->multi = init_multi(client->poller);
   if(!client->poller || !client->multi || !copy_key(client, options)
      || !copy_string(&client->base_url, options->base_url)
-     || !copy_string(&client->proxy, options->proxy)
-     || !copy_string(&client->ca_file, options->ca_file)) {
+     || !copy_texts(client, options)) {
     oc_client_unref(client);
     oc_error_set(error, OC_E_NOMEM, "out of memory or descriptors");
     return NULL;
@@ -291,6 +305,28 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
 oc_client *oc_client_ref(oc_client *client) {
   client->refs++;
   return client;
+}
+
+static void wipe_string(char *text) {
+  if(text)
+    oc_wipe(text, strlen(text));
+}
+
+/* What nobody needs any more once every exchange has ended. */
+static void wipe_secrets(oc_client *client) {
+  oc_exchange *exchange;
+  oc_setup *setup;
+  int i;
+
+  /* keys are looked for in what has not been told yet */
+  for(exchange = client->news_first; exchange;
+      exchange = oc_exchange_links(exchange)->next_news)
+    oc_exchange_hide_keys(exchange);
+  for(setup = client->setups; setup; setup = setup->behind)
+    oc_wipe(setup->text, setup->text_len);
+  wipe_string(client->key_header.data);
+  for(i = 0; i < OC_TEXT_COUNT; i++)
+    wipe_string(client->texts[i]);
 }
 
 void oc_client_close(oc_client *client) {
@@ -314,8 +350,7 @@ void oc_client_close(oc_client *client) {
   client->poller = NULL;
   client->curl_deadline_ms = OC_NEVER;
   client->next_deadline_ms = OC_NEVER;
-  if(client->key_header.data)
-    oc_wipe(client->key_header.data, strlen(client->key_header.data));
+  wipe_secrets(client);
 }
 
 void oc_client_dispose(oc_client *client) {
@@ -328,15 +363,19 @@ void oc_client_dispose(oc_client *client) {
 }
 
 void oc_client_unref(oc_client *client) {
+  int i;
+
   if(!client || --client->refs)
     return;
   /* every exchange holds a reference: none is left, listed or queued */
   oc_client_close(client);
   oc_poller_free(client->poller);
+  /* there may be a login in it */
+  wipe_string(client->base_url);
   oc_free(client->base_url);
   oc_free(client->key_header.data);
-  oc_free(client->proxy);
-  oc_free(client->ca_file);
+  for(i = 0; i < OC_TEXT_COUNT; i++)
+    oc_free(client->texts[i]);
   oc_free(client);
 }
 
@@ -352,6 +391,23 @@ struct curl_slist *oc_client_key_header(oc_client *client) {
   return client->key_header.data ? &client->key_header : NULL;
 }
 
+void oc_client_add_setup(oc_client *client, oc_setup *setup) {
+  setup->before = NULL;
+  setup->behind = client->setups;
+  if(client->setups)
+    client->setups->before = setup;
+  client->setups = setup;
+}
+
+void oc_client_remove_setup(oc_client *client, oc_setup *setup) {
+  if(setup->before)
+    setup->before->behind = setup->behind;
+  else if(client->setups == setup)
+    client->setups = setup->behind;
+  if(setup->behind)
+    setup->behind->before = setup->before;
+}
+
 const char *oc_client_base_url(const oc_client *client) {
   return client->base_url;
 }
@@ -365,8 +421,43 @@ void oc_client_note_url(oc_client *client, const char *url) {
 
 /* {==== transfers ==== */
 
-static CURLcode configure(oc_client *client, CURL *easy) {
+/* Whether a file name is that of a PKCS #12 archive. */
+static int is_pkcs12(const char *name) {
+  size_t len = strlen(name);
+  return len > 4 && (!strcasecmp(name + len - 4, ".p12")
+                     || !strcasecmp(name + len - 4, ".pfx"));
+}
+
+static CURLcode set_texts(oc_client *client, CURL *easy) {
+  static const CURLoption names[OC_TEXT_COUNT] = {
+#define X(symbol, name, option) option,
+    OC_CLIENT_TEXT_MAP(X)
+#undef X
+  };
   CURLcode result = CURLE_OK;
+  const char *cert = client->texts[OC_TEXT_CLIENT_CERT];
+  int i;
+
+  /* whoever names the certificates to be trusted wants no others: libcurl
+     would go on to trust its own folder beside a file, and its own file
+     beside a folder */
+  if(client->trusts_only) {
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+  }
+  if(client->texts[OC_TEXT_PROXY_CA_FILE])
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
+  for(i = 0; i < OC_TEXT_COUNT && !result; i++) {
+    if(client->texts[i])
+      result = curl_easy_setopt(easy, names[i], client->texts[i]);
+  }
+  if(!result && cert && is_pkcs12(cert))
+    result = curl_easy_setopt(easy, CURLOPT_SSLCERTTYPE, "P12");
+  return result;
+}
+
+static CURLcode configure(oc_client *client, CURL *easy) {
+  CURLcode result = set_texts(client, easy);
 #define SET(option, value)                                  \
   do {                                                      \
     if(!result)                                             \
@@ -390,10 +481,10 @@ static CURLcode configure(oc_client *client, CURL *easy) {
   SET(CURLOPT_HTTP_VERSION, client->http2 ? (long)CURL_HTTP_VERSION_2TLS
                                           : (long)CURL_HTTP_VERSION_1_1);
   SET(CURLOPT_ACCEPT_ENCODING, "");
-  if(client->proxy)
-    SET(CURLOPT_PROXY, client->proxy);
-  if(client->ca_file)
-    SET(CURLOPT_CAINFO, client->ca_file);
+  if(client->skip_verify) {
+    SET(CURLOPT_SSL_VERIFYPEER, 0L);
+    SET(CURLOPT_SSL_VERIFYHOST, 0L);
+  }
 #undef SET
   return result;
 }

@@ -19,13 +19,37 @@
 typedef struct oc_client oc_client;
 typedef struct oc_exchange oc_exchange;
 
+typedef struct oc_setup oc_setup;
+
+/*
+ * Texts that libcurl is given as they are, by names of our options:
+ * X(symbol, name, libcurl's option)
+ */
+#define OC_CLIENT_TEXT_MAP(X)                                          \
+  X(PROXY, "proxy", CURLOPT_PROXY)                                     \
+  X(NO_PROXY, "no_proxy", CURLOPT_NOPROXY)                             \
+  X(PROXY_CA_FILE, "proxy_ca_file", CURLOPT_PROXY_CAINFO)              \
+  X(CA_FILE, "ca_file", CURLOPT_CAINFO)                                \
+  X(CA_PATH, "ca_path", CURLOPT_CAPATH)                                \
+  X(CLIENT_CERT, "client_cert", CURLOPT_SSLCERT)                       \
+  X(CLIENT_KEY, "client_key", CURLOPT_SSLKEY)                          \
+  X(CLIENT_KEY_PASSWORD, "client_key_password", CURLOPT_KEYPASSWD)
+
+typedef enum oc_client_text {
+#define X(symbol, name, option) OC_TEXT_##symbol,
+  OC_CLIENT_TEXT_MAP(X)
+#undef X
+  OC_TEXT_COUNT
+} oc_client_text;
+
 /* Strings are copied. */
 typedef struct oc_client_options {
   const char *base_url;       /* without a trailing slash */
   const char *key;            /* NULL: none */
   size_t key_len;
-  const char *proxy;          /* NULL: what the environment says */
-  const char *ca_file;        /* NULL: the system's certificates */
+  const char *texts[OC_TEXT_COUNT];   /* NULL: libcurl's own default */
+  int trusts_only;            /* the certificates in texts and no others */
+  int skip_verify;            /* any certificate of the server will do */
   int http2;                  /* offer HTTP/2 where there is TLS */
   long max_connections;       /* 0: no limit */
 } oc_client_options;
@@ -43,7 +67,8 @@ void oc_client_unref(oc_client *client);
 void oc_client_dispose(oc_client *client);
 /*
  * Ends every exchange with OC_E_CLOSED (they wait in the queue of news),
- * closes all connections and wipes the key. Idempotent.
+ * closes all connections and wipes the key, that of every setup and all else
+ * that is secret. Idempotent.
  */
 void oc_client_close(oc_client *client);
 int oc_client_is_closed(const oc_client *client);
@@ -74,6 +99,14 @@ int oc_client_has_key(const oc_client *client);
 struct curl_slist *oc_client_key_header(oc_client *client);
 /* Borrowed as long as the client lives. */
 const char *oc_client_base_url(const oc_client *client);
+
+/* {==== for oc_setup only ==== */
+
+/* The client wipes the headers of the setups in its list. */
+void oc_client_add_setup(oc_client *client, oc_setup *setup);
+void oc_client_remove_setup(oc_client *client, oc_setup *setup);
+
+/* }==== */
 
 /* {==== for oc_exchange only ==== */
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "oc_alloc.h"
+#include "oc_secret.h"
 
 /* Longest formatted message; servers put whole pages into theirs. */
 #define MESSAGE_MAX 2048
@@ -89,26 +90,9 @@ void oc_error_set_name(oc_error *error, const char *name, size_t len) {
   error->name[len] = '\0';
 }
 
-/* Shorter ones are no secrets but words: "ollama", "none". */
-#define SECRET_MIN 12
-/* So much of a secret at the end of a text is taken for its beginning. */
-#define SECRET_PART 4
-
-static void hide(char *text, const char *secret, size_t len) {
-  size_t left = strlen(text);
-  for(; left; text++, left--) {
-    size_t count = left < len ? left : len;
-    if((count == len || count >= SECRET_PART) && !memcmp(text, secret, count))
-      memset(text, '*', count);
-  }
-}
-
-void oc_error_hide(oc_error *error, const char *secret, size_t len) {
-  if(len < SECRET_MIN)
-    return;
-  hide(error->name, secret, len);
+void oc_error_hide_logins(oc_error *error) {
   if(error->message)
-    hide(error->message, secret, len);
+    oc_secret_hide_logins(error->message, strlen(error->message));
 }
 
 const char *oc_error_message(const oc_error *error) {

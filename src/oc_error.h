@@ -145,8 +145,8 @@ void oc_error_set(oc_error *error, oc_code code, const char *format, ...)
     ;
 /* Replaces err.code by the server's own (cut to 63 bytes). */
 void oc_error_set_name(oc_error *error, const char *name, size_t len);
-/* Blots out a secret in message and name, also where they cut it short. */
-void oc_error_hide(oc_error *error, const char *secret, size_t len);
+/* Blots out "user:password" before the "@" of URLs in the message. */
+void oc_error_hide_logins(oc_error *error);
 /* The message, never NULL; borrowed until the error changes. */
 const char *oc_error_message(const oc_error *error);
 /* Frees the message and returns to "no error". */

@@ -1,5 +1,6 @@
 #include "oc_exchange.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -51,6 +52,7 @@ struct oc_exchange {
   int64_t first_token_ms;       /* 0: none yet */
   int64_t done_ms;              /* "[DONE]" arrived, 0: not yet */
   oc_timing timing;
+  oc_peer peer;
 };
 
 static void read_status(oc_exchange *exchange) {
@@ -217,33 +219,23 @@ static void end(oc_exchange *exchange, oc_state state) {
   oc_client_news(exchange->client, exchange);
 }
 
-/* Whether a header of this name carries a secret. */
-static int is_secret_name(const char *name, size_t len) {
-  static const char *const words[] = { "auth", "key", "token", "secret" };
-  size_t word;
-  for(word = 0; word < sizeof words / sizeof *words; word++) {
-    size_t word_len = strlen(words[word]);
-    size_t i;
-    for(i = 0; i + word_len <= len; i++) {
-      if(!strncasecmp(name + i, words[word], word_len))
-        return 1;
-    }
-  }
-  return 0;
-}
-
 /* Servers repeat the key they do not like: it goes no further. */
 static void hide_key(oc_exchange *exchange) {
-  const struct curl_slist *item;
-  for(item = exchange->setup->headers; item; item = item->next) {
-    const char *colon = strchr(item->data, ':');
-    if(colon && is_secret_name(item->data, (size_t)(colon - item->data))) {
-      /* "Bearer KEY" or the key alone */
-      const char *key = strrchr(colon, ' ');
-      if(key)
-        oc_error_hide(&exchange->error, key + 1, strlen(key + 1));
-    }
-  }
+  oc_error *error = &exchange->error;
+  oc_kind kind = oc_code_kind(error->code);
+
+  oc_setup_hide(exchange->setup, error->name, strlen(error->name));
+  if(error->message)
+    oc_setup_hide(exchange->setup, error->message, strlen(error->message));
+  /* libcurl shows the URL of a proxy it cannot read, password and all */
+  if(kind == OC_KIND_NETWORK || kind == OC_KIND_TLS)
+    oc_error_hide_logins(error);
+}
+
+void oc_exchange_hide_keys(oc_exchange *exchange) {
+  oc_buf *head = &exchange->response.head;
+  if(head->len)
+    oc_setup_hide(exchange->setup, head->data, head->len);
 }
 
 static void read_hints(const oc_exchange *exchange, oc_retry_hints *hints) {
@@ -390,6 +382,21 @@ static void read_times(oc_exchange *exchange) {
       + (double)(exchange->sent_ms - exchange->started_ms) / 1000.0;
 }
 
+static void read_peer(oc_exchange *exchange) {
+  oc_peer *peer = &exchange->peer;
+  char *address = NULL;
+  long version = 0;
+
+  curl_easy_getinfo(exchange->easy, CURLINFO_NAMELOOKUP_TIME, &peer->lookup);
+  curl_easy_getinfo(exchange->easy, CURLINFO_PRIMARY_IP, &address);
+  curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_VERSION, &version);
+  snprintf(peer->address, sizeof peer->address, "%s", address ? address : "");
+  snprintf(peer->http, sizeof peer->http, "%s",
+           version == CURL_HTTP_VERSION_1_0 ? "1.0"
+           : version == CURL_HTTP_VERSION_1_1 ? "1.1"
+           : version == CURL_HTTP_VERSION_2_0 ? "2" : "");
+}
+
 static void send_request(oc_exchange *exchange);
 
 void oc_exchange_finish(oc_exchange *exchange, int result) {
@@ -401,6 +408,7 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
   curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME, &connect);
   read_status(exchange);
   read_times(exchange);
+  read_peer(exchange);
   if(exchange->error.code) {
     fail(exchange);
     return;
@@ -689,6 +697,21 @@ int oc_exchange_attempts(const oc_exchange *exchange) {
 
 int oc_exchange_status(const oc_exchange *exchange) {
   return exchange->response.status;
+}
+
+const oc_setup *oc_exchange_setup(const oc_exchange *exchange) {
+  return exchange->setup;
+}
+
+const oc_peer *oc_exchange_peer(const oc_exchange *exchange) {
+  return &exchange->peer;
+}
+
+oc_slice oc_exchange_head(const oc_exchange *exchange) {
+  oc_slice head;
+  head.text = exchange->response.head.len ? exchange->response.head.data : "";
+  head.len = exchange->response.head.len;
+  return head;
 }
 
 int oc_exchange_header(const oc_exchange *exchange, const char *name,

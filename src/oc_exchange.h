@@ -35,6 +35,13 @@ typedef struct oc_timing {
   double total;
 } oc_timing;
 
+/* The other end of the last connection. */
+typedef struct oc_peer {
+  char address[64];     /* "": none yet */
+  double lookup;        /* seconds for its name */
+  char http[4];         /* "1.1", "2"; "": unknown */
+} oc_peer;
+
 /*
  * `body` is moved: the exchange owns what it held, whether or not this
  * succeeds. `is_stream`: the body asks for a stream. `tag` is the caller's
@@ -89,6 +96,10 @@ const oc_error *oc_exchange_retry_error(const oc_exchange *exchange);
 int oc_exchange_attempts(const oc_exchange *exchange);
 /* HTTP status of the last response, 0: none. */
 int oc_exchange_status(const oc_exchange *exchange);
+const oc_setup *oc_exchange_setup(const oc_exchange *exchange);
+const oc_peer *oc_exchange_peer(const oc_exchange *exchange);
+/* The header lines of the last response, with their line breaks. */
+oc_slice oc_exchange_head(const oc_exchange *exchange);
 /* A header of the last response, name without regard to case. 1: found. */
 int oc_exchange_header(const oc_exchange *exchange, const char *name,
                        oc_slice *value);
@@ -105,6 +116,8 @@ typedef struct oc_links {
 } oc_links;
 
 oc_links *oc_exchange_links(oc_exchange *exchange);
+/* Blots out keys in the headers of the response. */
+void oc_exchange_hide_keys(oc_exchange *exchange);
 /* The transfer is over; `result` is its CURLcode. */
 void oc_exchange_finish(oc_exchange *exchange, int result);
 /* When the exchange runs out of time, OC_NEVER: not at all. */

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "oc_alloc.h"
+#include "oc_secret.h"
 
 /* What a post sends, and what a get wants. */
 #define CONTENT_TYPE "Content-Type: application/json"
@@ -95,12 +96,13 @@ oc_setup *oc_setup_new(oc_client *client, const oc_setup_options *options) {
   setup->max_event = options->max_event;
   setup->max_buffered = options->max_buffered;
   setup->max_retries = options->max_retries;
-  setup->url = oc_malloc(size);
+  setup->url = oc_calloc(size);
   if(!setup->url || !make_headers(setup, options)) {
     oc_setup_unref(setup);
     return NULL;
   }
   snprintf(setup->url, size, "%s%s", base, options->path);
+  oc_client_add_setup(client, setup);
   return setup;
 }
 
@@ -112,11 +114,33 @@ oc_setup *oc_setup_ref(oc_setup *setup) {
 void oc_setup_unref(oc_setup *setup) {
   if(!setup || --setup->refs)
     return;
+  oc_client_remove_setup(setup->client, setup);
   if(setup->text)
     oc_wipe(setup->text, setup->text_len);
+  if(setup->url)
+    oc_wipe(setup->url, strlen(setup->url));
   oc_free(setup->text);
   oc_free(setup->headers);
   oc_free(setup->url);
   oc_client_unref(setup->client);
   oc_free(setup);
+}
+
+/* Each word of a value: "Bearer KEY", "a=KEY; b=KEY". */
+static void hide_words(const char *value, char *text, size_t len) {
+  while(*value) {
+    size_t word = strcspn(value, " ;,");
+    oc_secret_hide(text, len, value, word);
+    value += word;
+    value += strspn(value, " ;,");
+  }
+}
+
+void oc_setup_hide(const oc_setup *setup, char *text, size_t len) {
+  const struct curl_slist *item;
+  for(item = setup->headers; item; item = item->next) {
+    const char *colon = strchr(item->data, ':');
+    if(colon && oc_secret_is_name(item->data, (size_t)(colon - item->data)))
+      hide_words(colon + 1, text, len);
+  }
 }

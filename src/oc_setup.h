@@ -36,7 +36,7 @@ typedef struct oc_setup_options {
 } oc_setup_options;
 
 /* public, read only */
-typedef struct oc_setup {
+struct oc_setup {
   unsigned refs;
   oc_client *client;          /* owned: one reference */
   char *url;
@@ -50,7 +50,9 @@ typedef struct oc_setup {
   /* private */
   char *text;                 /* all header lines */
   size_t text_len;
-} oc_setup;
+  oc_setup *before;           /* the client's list */
+  oc_setup *behind;
+};
 
 /*
  * The caller's headers take the place of our own of the same name. NULL:
@@ -60,5 +62,7 @@ oc_setup *oc_setup_new(oc_client *client, const oc_setup_options *options);
 oc_setup *oc_setup_ref(oc_setup *setup);
 /* The last reference wipes a key of its own and frees it. */
 void oc_setup_unref(oc_setup *setup);
+/* Blots out the key, and what other headers hold that are secret, in a text. */
+void oc_setup_hide(const oc_setup *setup, char *text, size_t len);
 
 #endif

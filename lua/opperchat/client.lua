@@ -3,7 +3,9 @@
 local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
+local log = require "opperchat.log"
 local options = require "opperchat.options"
+local secret = require "opperchat.secret"
 
 local client = {}
 
@@ -18,6 +20,16 @@ local MAX_RETRIES, RETRY_BUDGET = 2, 6
 local MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 local MAX_EVENT_BYTES = 16 * 1024 * 1024
 local MAX_BUFFERED_BYTES = 1024 * 1024
+
+-- Header lines may hold keys. They are not in the state of the client, which a
+-- program that looks around may print.
+local private = setmetatable({}, { __mode = "k" })
+
+-- What libcurl takes as it is.
+local TEXTS = {
+  "proxy", "proxy_ca_file", "ca_file", "ca_path", "client_cert", "client_key",
+  "client_key_password",
+}
 
 local function environment(name)
   local value = os.getenv(name)
@@ -53,6 +65,44 @@ local function has_authorization(headers)
   return false
 end
 
+-- What the key is, and where it comes from: a string or userdata that the core
+-- will copy; a function, a secret; or nothing.
+local function find_key(given)
+  if given == nil then
+    local key, problem = core.secret_env("OPPER_API_KEY")
+    if not key and environment("OPPER_API_KEY") then
+      errors.misuse("client: OPPER_API_KEY: " .. problem .. " (a line break at its end?)")
+    end
+    return key, key and "environment variable OPPER_API_KEY" or "none"
+  elseif type(given) == "string" then
+    return given ~= "" and given or nil, given ~= "" and "option api_key" or "none"
+  end
+  return nil, type(given) == "function" and "function api_key"
+    or "secret: " .. secret.describe(given)
+end
+
+-- What the core is told of TLS and proxies.
+local function transport_of(given)
+  local result = {}
+  for _, name in ipairs(TEXTS) do
+    result[name] = given[name]
+  end
+  if given.client_key and not given.client_cert then
+    errors.misuse("client: option 'client_key': it goes with 'client_cert'")
+  end
+  local hosts = given.no_proxy
+  result.no_proxy = type(hosts) == "table" and table.concat(hosts, ",") or hosts
+  result.skip_verify = given.insecure_skip_verify
+  -- a program that names what it trusts wants nothing else to be trusted
+  result.trusts_only = given.ca_file ~= nil or given.ca_path ~= nil
+  if not result.trusts_only then
+    -- as the curl program does, which libcurl itself does not
+    result.ca_file = environment("CURL_CA_BUNDLE") or environment("SSL_CERT_FILE")
+    result.ca_path = environment("SSL_CERT_DIR")
+  end
+  return result
+end
+
 ---Makes a client.
 ---@param given? opperchat.ClientOptions
 ---@return opperchat.Client
@@ -73,22 +123,13 @@ function client.new(given)
   end
   url = url:gsub("/+$", "")
 
-  local key = given.api_key
-  if key == nil then
-    key = environment("OPPER_API_KEY")
-    if key and key:find("%c") then
-      errors.misuse("client: OPPER_API_KEY: control character in it (a line break at its end?)")
-    end
-  end
-
-  local self, _, problem = core.client {
-    base_url = url,
-    key = type(key) == "string" and key ~= "" and key or nil,
-    proxy = given.proxy,
-    ca_file = given.ca_file,
-    http2 = given.http2 ~= false,
-    max_connections = given.max_connections or 0,
-  }
+  local key, key_source = find_key(given.api_key)
+  local transport = transport_of(given)
+  local made = options.copy(transport)
+  made.base_url, made.key = url, key
+  made.http2 = given.http2 ~= false
+  made.max_connections = given.max_connections or 0
+  local self, _, problem = core.client(made)
   if not self then
     errors.misuse("client: " .. problem)
   end
@@ -112,12 +153,26 @@ function client.new(given)
   state.settings = settings
   -- shown to on_request, so without "user:password@"
   state.base_url = url:gsub("^(%a+://)[^/]*@", "%1")
-  state.key_function = type(key) == "function" and key or nil
+  state.key_function = type(given.api_key) == "function" and given.api_key or nil
+  state.secret = type(given.api_key) == "table" and given.api_key or nil
+  state.key_source = key_source
   state.needs_key = is_opper(url) and not has_authorization(given.headers)
-  state.headers = header_lines(given.headers)
+  private[self] = header_lines(given.headers)
   state.opper = options.copy { name = given.name, tags = given.tags, guard = given.guard }
   state.on_request, state.on_retry = given.on_request, given.on_retry
   state.retry_budget = given.retry_budget or math.max(RETRY_BUDGET, settings.max_retries)
+  -- where certificates are looked for, and the way there: for the doctor
+  state.ca_file, state.ca_path = transport.ca_file, transport.ca_path
+  state.proxy = transport.proxy and log.without_login(transport.proxy)
+  state.no_proxy, state.skips_verify = transport.no_proxy, transport.skip_verify
+  state.log = log.new(given.debug)
+  if state.secret then
+    secret.hold(state.secret, self)
+  end
+  if transport.skip_verify then
+    io.stderr:write("opperchat: the certificate of ", log.without_login(url),
+      " is not checked (insecure_skip_verify): anybody on the way can read along\n")
+  end
   state.last_id = 0
   state.pending = 0
   driver.add(self)
@@ -147,14 +202,32 @@ function client.check(self)
   return state
 end
 
+---The headers of each request.
+---@param self opperchat.Client
+---@return string[] lines not a copy
+function client.headers(self)
+  return private[self]
+end
+
+---Whether the key may be another one for each request.
+---@param self opperchat.Client
+---@return boolean
+function client.can_renew(self)
+  local state = core.state(self)
+  return state.key_function ~= nil or state.secret ~= nil and secret.can_renew(state.secret)
+end
+
 ---The key for one request.
 ---@param self opperchat.Client
 ---@param is_refused? boolean the server has just refused the one it was given
----@return string|false|nil key false: the client's own; nil: there is none, see err
+---@param refused? string|userdata which one that was
+---@return string|userdata|false|nil key false: the client's own; nil: there is none, see err
 ---@return opperchat.Error? err
-function client.key(self, is_refused)
+function client.key(self, is_refused, refused)
   local state = core.state(self)
-  if not state.key_function then
+  if state.secret then
+    return secret.take(state.secret, is_refused and refused or nil)
+  elseif not state.key_function then
     if state.needs_key and not core.client_has_key(self) then
       return nil, errors.new("api", "missing_api_key",
         "no API key: set OPPER_API_KEY or give opperchat.client{api_key = ...}")
@@ -196,6 +269,10 @@ function methods:close()
     state.on_close()
   end
   core.client_close(self)
+  if state.secret then
+    secret.release(state.secret, self)
+  end
+  private[self] = {}
   driver.tell(self)
 end
 

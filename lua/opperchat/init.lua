@@ -9,6 +9,7 @@ client.version = "0.1.0"
 
 local conversation = require "opperchat.conversation"
 local core = require "opperchat.core"
+local doctor = require "opperchat.doctor"
 local driver = require "opperchat.driver"
 local json = require "opperchat.json"
 require "opperchat.models"
@@ -16,6 +17,7 @@ require "opperchat.oneshot"
 local history = require "opperchat.history"
 local media = require "opperchat.media"
 local policy = require "opperchat.policy"
+local secret = require "opperchat.secret"
 local tokens = require "opperchat.tokens"
 
 local opperchat = {
@@ -42,6 +44,8 @@ local opperchat = {
   policy = policy,
   ---Plain lists of messages: split, check, repair.
   history = history,
+  ---A key from the environment, a file or a command, for `api_key`.
+  secret = secret.new,
   ---How texts are counted; `tokens.count` may be replaced.
   tokens = tokens,
 }
@@ -76,6 +80,14 @@ end
 ---@return opperchat.HistoryRepair[]|opperchat.Error report
 function opperchat.import(source, options)
   return conversation.import(source, options)
+end
+
+---Looks for what is wrong between this program and its server, and says what to
+---do about it.
+---@param options? opperchat.DoctorOptions
+---@return opperchat.DoctorReport
+function opperchat.doctor(options)
+  return doctor.run(options)
 end
 
 ---What kind of object a value is.

@@ -631,4 +631,14 @@ function json.decode(text)
   return nil
 end
 
+---Which build of lua-cjson is in use, for people.
+---@return string
+function json.describe()
+  if vim and build == vim.json then
+    return "vim.json"
+  end
+  return ("lua-cjson %s (%s)"):format(build._VERSION or "of unknown version",
+    build.empty_array ~= nil and "OpenResty's" or "classic")
+end
+
 return json

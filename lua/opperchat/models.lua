@@ -3,6 +3,7 @@ local client = require "opperchat.client"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
+local log = require "opperchat.log"
 local options = require "opperchat.options"
 local request = require "opperchat.request"
 
@@ -156,6 +157,37 @@ local function take(job, state, document, err)
   job.err = err
 end
 
+---Makes the request for a list, to be started with `request.start`.
+---@param self opperchat.Client
+---@param key string|userdata|false
+---@param limits? table settings other than the client's
+---@return opperchat.Request? sent
+---@return integer|opperchat.Error id
+function models.ask(self, key, limits)
+  local state = core.state(self)
+  local settings = { get = "/models", key = key or nil, headers = client.headers(self) }
+  for _, from in ipairs { state.settings, limits } do
+    for name, value in pairs(from) do
+      settings[name] = value
+    end
+  end
+  local id = client.next_id(self)
+  local setup = core.setup(self, settings)
+  local sent = core.get(setup, self, id)
+  if not sent then
+    return nil, errors.new("limit", "out_of_memory", "out of memory")
+  end
+  if state.on_request then
+    state.on_request { url = state.base_url .. "/models" }
+  end
+  if state.log then
+    core.state(sent).log = log.sent(state.log, {
+      method = "GET", url = state.base_url .. "/models", setup = setup,
+    })
+  end
+  return sent, id
+end
+
 -- Sends the request, unless one is under way.
 local function start(self, state)
   if state.models_job then
@@ -165,17 +197,9 @@ local function start(self, state)
   if key == nil then
     return nil, err
   end
-  local settings = { get = "/models", key = key or nil, headers = state.headers }
-  for name, value in pairs(state.settings) do
-    settings[name] = value
-  end
-  local id = client.next_id(self)
-  local sent = core.get(core.setup(self, settings), self, id)
+  local sent, id = models.ask(self, key)
   if not sent then
-    return nil, errors.new("limit", "out_of_memory", "out of memory")
-  end
-  if state.on_request then
-    state.on_request { url = state.base_url .. "/models" }
+    return nil, id
   end
   local job = { request = sent }
   state.models_job = job

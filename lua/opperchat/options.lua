@@ -11,6 +11,9 @@ local step = next
 
 local options = {}
 
+---The metatable of `opperchat.secret{...}`; what it does is in `opperchat.secret`.
+options.secret_mt = { __name = "opperchat.Secret", __metatable = "opperchat.Secret" }
+
 -- As many milliseconds as fit into 31 bits: three weeks and a half.
 local MAX_SECONDS = 2147483
 
@@ -136,6 +139,11 @@ local function is_list_of(value, wanted)
     end
   end
   return true
+end
+
+local function is_secret(value)
+  -- __metatable hides it from everybody else
+  return type(value) == "table" and getmetatable(value) == options.secret_mt.__metatable
 end
 
 -- Header values and URLs: a line break would start another header.
@@ -346,6 +354,9 @@ local kinds = {
   ["boolean"] = function(value) return type(value) == "boolean" end,
   ["table"] = function(value) return type(value) == "table" end,
   ["function"] = function(value) return type(value) == "function" end,
+  ["function or false"] = function(value)
+    return type(value) == "function" or value == false
+  end,
   ["client"] = function(value) return type(value) == "userdata" and not json.is_null(value) end,
   ["integer"] = is_integer,
   ["integer >= 0"] = function(value) return is_integer(value) and value >= 0 end,
@@ -378,6 +389,21 @@ local kinds = {
       return true
     end
     return is_clean_string(value)
+  end,
+  ["string, function or secret"] = function(value)
+    if type(value) == "function" or is_secret(value) then
+      return true
+    end
+    return is_clean_string(value)
+  end,
+  ["boolean, 1, 2 or function"] = function(value)
+    return type(value) == "boolean" or type(value) == "function" or value == 1 or value == 2
+  end,
+  ["string or list of hosts"] = function(value)
+    if type(value) == "string" then
+      return is_clean(value)
+    end
+    return is_list_of(value, "string")
   end,
   ["string without control characters"] = is_clean_string,
   ["non-empty string"] = is_header_value,
@@ -487,7 +513,7 @@ options.client = {
   place = "opperchat.client{...}",
   body = false,
   known = join(HEADERS, {
-    api_key = "string or function",
+    api_key = "string, function or secret",
     base_url = "URL",
     headers = "table of headers",
     timeout = "table of seconds",
@@ -495,7 +521,15 @@ options.client = {
     max_response_bytes = "integer >= 1",
     max_buffered_bytes = "integer >= 1",
     proxy = "string without control characters",
+    no_proxy = "string or list of hosts",
+    proxy_ca_file = "string without control characters",
     ca_file = "string without control characters",
+    ca_path = "string without control characters",
+    client_cert = "string without control characters",
+    client_key = "string without control characters",
+    client_key_password = "string without control characters",
+    insecure_skip_verify = "boolean",
+    debug = "boolean, 1, 2 or function",
     http2 = "boolean",
     on_request = "function",
     on_retry = "function",
@@ -558,6 +592,21 @@ options.models = {
     filter = "string or function",
     refresh = "boolean",
     max_age = "number",
+  },
+}
+
+---Options of `opperchat.doctor`.
+---@type opperchat.OptionSet
+options.doctor = {
+  place = "opperchat.doctor{...}",
+  body = false,
+  known = {
+    client = "client",
+    model = "string",
+    stream = "boolean",
+    tools = "boolean",
+    timeout = "number >= 0",
+    write = "function or false",
   },
 }
 

@@ -3,6 +3,7 @@ local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
+local log = require "opperchat.log"
 local tools = require "opperchat.tools"
 
 local request = {}
@@ -67,7 +68,11 @@ local function finish(self)
   local state = core.state(self)
   if state.failed then
     complete_error(state.result, self)
+    local err = state.result
     if state.turn and not state.is_finished and request.turn.again(self, state) then
+      if state.log then
+        log.again(state.log, err)
+      end
       return
     end
   elseif state.conversation then
@@ -77,6 +82,11 @@ local function finish(self)
   local calls = state.turn and request.turn.settle(self, state)
   local result, on_done, waiting = state.result, state.on_done, state.waiting
   local behind = state.turn and state.turn.behind
+  if state.log then
+    local entry = state.log
+    state.log = nil
+    log.ended(entry, self, result, state.failed)
+  end
   state.on_end, state.waiting, state.on_done = nil, nil, nil
   state.on_delta, state.on_event, state.on_retry = nil, nil, nil
   if not (on_done or waiting or behind or calls and calls[1]) then
@@ -129,6 +139,9 @@ function request.start(self, id, given, turn)
   state.is_finished = false
   local client_state = core.state(state.client)
   local on_retry = given and given.on_retry or client_state.on_retry
+  if state.log then
+    on_retry = log.watch_retry(state.log, on_retry)
+  end
   state.on_retry = on_retry and function(event, ...)
     complete_error(event.err, self)
     on_retry(event, ...)

@@ -8,6 +8,7 @@ local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
 local json = require "opperchat.json"
+local log = require "opperchat.log"
 local media = require "opperchat.media"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
@@ -213,8 +214,8 @@ function methods:forecast(prompt, given)
 end
 
 -- All headers of a request but those the core adds.
-local function headers_of(state, client_state)
-  local opper = client_state.opper
+local function headers_of(state, own_client)
+  local opper = core.state(own_client).opper
   local given = state.options
   local lines, problem = options.headers_for(opper, {
     name = given.name, tags = given.tags, guard = given.guard, trace_id = state.trace_id,
@@ -224,7 +225,7 @@ local function headers_of(state, client_state)
   end
   -- the client's own take the place of ours
   local result, taken = {}, {}
-  for i, line in ipairs(client_state.headers) do
+  for i, line in ipairs(client.headers(own_client)) do
     result[i] = line
     taken[line:match("^[^:;]*"):lower()] = true
   end
@@ -238,11 +239,11 @@ end
 
 -- What all requests of the conversation have in common. It is made again for
 -- each request only when the key may be another one each time.
-local function setup_of(state, own_client, client_state, is_refused)
+local function setup_of(state, own_client, client_state, is_refused, refused)
   if state.setup and state.setup_client == own_client then
     return state.setup
   end
-  local key, err = client.key(own_client, is_refused)
+  local key, err = client.key(own_client, is_refused, refused)
   if key == nil then
     return nil, err
   elseif core.client_is_closed(own_client) then
@@ -250,12 +251,12 @@ local function setup_of(state, own_client, client_state, is_refused)
   end
   local settings = copy(client_state.settings)
   settings.key = key or nil
-  settings.headers = headers_of(state, client_state)
+  settings.headers = headers_of(state, own_client)
   local setup = core.setup(own_client, settings)
   if not key then
     state.setup, state.setup_client = setup, own_client
   end
-  return setup
+  return setup, key
 end
 
 local function check_idle(self)
@@ -330,6 +331,16 @@ local function turn_of(self, plan, setup, fields, prepared)
   }
 end
 
+-- Writes down what is about to be sent.
+local function log_sent(client_state, setup, sent, plan, fields, list, prompt)
+  local encoded = encode_prompt(prompt)
+  return log.sent(client_state.log, {
+    method = "POST", url = client_state.base_url .. "/chat/completions", setup = setup,
+    body = core.body(list, fields, encoded), tokens = core.request_tokens(sent),
+    messages = #list + (type(encoded) == "string" and 1 or #encoded), is_stream = plan.is_stream,
+  })
+end
+
 -- Makes a request and sends it.
 local function start(self, prompt, plan)
   local state, given = open(self), plan.given
@@ -340,14 +351,15 @@ local function start(self, prompt, plan)
   if prompt == nil and #self == 0 then
     misuse("send: nothing to send: give a prompt or append a message")
   end
-  local setup, err = setup_of(state, own_client, client_state)
+  local setup, key = setup_of(state, own_client, client_state)
   if not setup then
-    return nil, err
+    return nil, key
   end
   plan.fallbacks = given and given.fallback_models or state.options.fallback_models
   -- the list has to be at hand for another try of ours
-  plan.may_change = plan.fallbacks ~= nil or client_state.key_function ~= nil
-  local prepared
+  local can_renew = client.can_renew(own_client)
+  plan.may_change = plan.fallbacks ~= nil or can_renew
+  local prepared, err
   prepared, err = prepare(self, prompt, plan)
   if err then
     if err.code == "over_budget" and not plan.can_ask then
@@ -386,11 +398,15 @@ local function start(self, prompt, plan)
     end
   end
   client.check(own_client)
+  if client_state.log then
+    core.state(sent).log = log_sent(client_state, setup, sent, plan, fields,
+      prepared and prepared.list or self, not prepared and prompt or nil)
+  end
   local turn = turn_of(self, plan, setup, fields, prepared)
   turn.sent.messages = core.request_tokens(sent)
-  if client_state.key_function then
+  if can_renew then
     turn.renew = function()
-      return (setup_of(state, own_client, client_state, true))
+      return (setup_of(state, own_client, client_state, true, key))
     end
   end
   if turn.budget then

@@ -38,7 +38,8 @@
 
 ---Options of `opperchat.client`.
 ---@class opperchat.ClientOptions: opperchat.HeaderOptions
----@field api_key? string|fun(is_refused: boolean): string `OPPER_API_KEY` when left out; "": none
+---@field api_key? string|opperchat.Secret|fun(is_refused: boolean): string `OPPER_API_KEY` when
+---left out; "": none
 ---@field base_url? string what stands before `/chat/completions`; left out: `OPPER_BASE_URL`,
 ---then Opper's
 ---@field headers? table<string, string>
@@ -50,9 +51,47 @@
 ---@field retry_budget? integer the same for all requests of one turn (6)
 ---@field on_retry? fun(event: opperchat.RetryEvent, request: opperchat.Request)
 ---@field proxy? string URL; left out: what the environment says; "": none
+---@field no_proxy? string|string[] hosts that are reached without it
+---@field proxy_ca_file? string file with the certificates that are trusted for an https proxy
 ---@field ca_file? string file with the certificates that are trusted
+---@field ca_path? string folder with the certificates that are trusted
+---@field client_cert? string file with a certificate to show to the server
+---@field client_key? string file with its private key
+---@field client_key_password? string password of that key
+---@field insecure_skip_verify? boolean any certificate of the server will do (false)
+---@field debug? boolean|1|2|fun(line: string) logs requests and answers to stderr, or calls a
+---function with each line; left out: what `OPPERCHAT_DEBUG` says
 ---@field http2? boolean (true)
 ---@field on_request? fun(info: opperchat.RequestInfo) called before each request
+
+---Where a key comes from: one of these.
+---@class opperchat.SecretOptions
+---@field env? string name of an environment variable
+---@field file? string path of a file, whose first line it is
+---@field command? string shell command, whose first line of output it is; blocks until it ends
+
+---A key that is fetched when it is needed, and shown to nobody.
+---@class opperchat.Secret
+
+---Options of `opperchat.doctor`.
+---@class opperchat.DoctorOptions
+---@field client? opperchat.Client the default client when left out
+---@field model? string which model answers
+---@field stream? boolean whether a model is asked at all (true)
+---@field tools? boolean whether a tool is tried (false)
+---@field timeout? number seconds for each request (20)
+---@field write? false|fun(line: string) called with each line; false: none is written; left out:
+---they go to stdout
+
+---@class opperchat.DoctorLine
+---@field name string what was looked at
+---@field status "ok"|"warn"|"fail"|"skip"
+---@field text string
+---@field advice? string what to do about it
+
+---@class opperchat.DoctorReport
+---@field ok boolean nothing has failed
+---@field lines opperchat.DoctorLine[]
 
 ---Parameters of the model: fields of the request body.
 ---@class opperchat.BodyOptions
@@ -654,7 +693,12 @@ function Client:json(options) end
 ---@return opperchat.Error? err
 function Client:model(id) end
 
----Ends every request of this client and closes its connections.
+---Looks for what is wrong between this client and its server.
+---@param options? opperchat.DoctorOptions
+---@return opperchat.DoctorReport
+function Client:doctor(options) end
+
+---Ends every request of this client, closes its connections and wipes its key.
 function Client:close() end
 
 ---A list of messages, the options sent with it, and what can be done with both.
@@ -908,6 +952,16 @@ function opperchat.file(source, options) end
 ---@param options? opperchat.MediaOptions
 ---@return opperchat.AudioPart
 function opperchat.audio(source, options) end
+
+---A key from the environment, a file or a command, for `api_key`.
+---@param options opperchat.SecretOptions
+---@return opperchat.Secret
+function opperchat.secret(options) end
+
+---Looks for what is wrong between this program and its server, and says what to do about it.
+---@param options? opperchat.DoctorOptions
+---@return opperchat.DoctorReport
+function opperchat.doctor(options) end
 
 ---What kind of object a value is.
 ---@param value any
