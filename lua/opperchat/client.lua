@@ -43,6 +43,18 @@ local function header_lines(headers)
   return lines
 end
 
+-- Options that say nothing without another one, or contradict it.
+local function check_tapes(given)
+  if given.record and given.replay then
+    return "options 'record' and 'replay': one of them expected"
+  end
+  for _, name in ipairs { "replay_speed", "replay_match" } do
+    if given[name] ~= nil and not given.replay then
+      return ("option '%s': means nothing without 'replay'"):format(name)
+    end
+  end
+end
+
 local function has_authorization(headers)
   for name in pairs(headers or {}) do
     if name:lower() == "authorization" then
@@ -61,6 +73,10 @@ function client.new(given)
     errors.misuse("client: " .. message)
   end
   given = given or {}
+  message = check_tapes(given)
+  if message then
+    errors.misuse("client: " .. message)
+  end
 
   local url = given.base_url
   if not url then
@@ -87,6 +103,10 @@ function client.new(given)
     ca_file = given.ca_file,
     http2 = given.http2 ~= false,
     max_connections = given.max_connections or 0,
+    record = given.record,
+    replay = given.replay,
+    replay_speed = type(given.replay_speed) == "number" and given.replay_speed or 0,
+    replay_in_order = given.replay_match == "order",
   }
   if not self then
     errors.misuse("client: " .. problem)
@@ -110,10 +130,12 @@ function client.new(given)
   state.settings = settings
   -- shown to on_request, so without "user:password@"
   state.base_url = url:gsub("^(%a+://)[^/]*@", "%1")
-  state.key_function = type(key) == "function" and key or nil
-  state.needs_key = is_opper(url) and not has_authorization(given.headers)
+  -- a tape asks for no key
+  state.key_function = type(key) == "function" and not given.replay and key or nil
+  state.needs_key = is_opper(url) and not given.replay and not has_authorization(given.headers)
   state.headers = header_lines(given.headers)
   state.opper = options.copy { name = given.name, tags = given.tags, guard = given.guard }
+  state.record = given.record
   state.on_request, state.on_retry = given.on_request, given.on_retry
   state.retry_budget = given.retry_budget or math.max(RETRY_BUDGET, settings.max_retries)
   state.last_id = 0
@@ -184,17 +206,35 @@ local methods = core.methods("client")
 
 ---Ends every request of this client (each with an error of kind `cancelled`),
 ---closes its connections and forgets the key. May be called again.
+---@return boolean? closed nil: it is, but not all of it could be recorded
+---@return opperchat.Error? err of kind `store`
 function methods:close()
   local state = core.open(self, "client")
-  if core.client_is_closed(self) then
-    return
+  if not core.client_is_closed(self) then
+    if state.on_close then
+      -- a host's loop lets go of the descriptor while it is still one
+      state.on_close()
+    end
+    core.client_close(self)
+    driver.tell(self)
   end
-  if state.on_close then
-    -- a host's loop lets go of the descriptor while it is still one
-    state.on_close()
+  local problem = core.client_record_problem(self)
+  if problem then
+    return nil, errors.new("store", "write_failed", state.record .. ": " .. problem)
   end
-  core.client_close(self)
-  driver.tell(self)
+  return true
+end
+
+---The recordings of the tape (option `replay`) that no request has asked for, in
+---the order in which they would be played. Of a closed client too.
+---@return opperchat.Recording[] left
+function methods:replay_left()
+  core.open(self, "client")
+  local left = core.client_left(self)
+  if not left then
+    errors.misuse("replay_left: the client was made without 'replay'")
+  end
+  return left
 end
 
 -- `local client <close> = ...`: its requests hear of their end.
