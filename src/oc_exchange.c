@@ -592,7 +592,7 @@ static void finish_play(oc_exchange *exchange) {
 }
 
 /*
- * Plays the next piece: one each time, so that the caller sees it as it was
+ * Plays what came together next: no more each time, so that the caller sees it as it was
  * seen when it was recorded.
  */
 static void play(oc_exchange *exchange) {
@@ -627,7 +627,8 @@ static void play(oc_exchange *exchange) {
       finish_play(exchange);
       return;
     }
-  } while(!is_instant && play_at(exchange) + LATE_MS <= now);
+  } while(oc_recording_is_same(recording, exchange->piece)
+          || (!is_instant && play_at(exchange) + LATE_MS <= now));
   oc_client_note_deadline(exchange->client, oc_exchange_deadline(exchange));
 }
 

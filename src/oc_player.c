@@ -22,6 +22,7 @@
 struct piece {
   int64_t ms;
   size_t end;
+  int is_same;                /* came together with the one before */
 };
 
 struct oc_recording {
@@ -259,7 +260,7 @@ static int read_headers(struct reading *reading) {
   return !reading->code;
 }
 
-static int add_piece(struct reading *reading, int64_t ms) {
+static int add_piece(struct reading *reading, int64_t ms, int is_same) {
   oc_recording *recording = reading->recording;
   if(recording->count == recording->cap) {
     size_t cap = recording->cap ? recording->cap * 2 : 8;
@@ -273,6 +274,7 @@ static int add_piece(struct reading *reading, int64_t ms) {
   /* time goes forward, whatever was written by hand */
   if(recording->count && ms < recording->pieces[recording->count - 1].ms)
     ms = recording->pieces[recording->count - 1].ms;
+  recording->pieces[recording->count].is_same = is_same;
   recording->pieces[recording->count].ms = ms;
   recording->pieces[recording->count++].end = recording->bytes.len;
   return 1;
@@ -303,6 +305,7 @@ static int read_chunks(struct reading *reading) {
     return refuse(reading, "response.chunks", "a list expected");
   while(oc_json_next(json) == OC_JSON_ARRAY) {
     int64_t ms;
+    int count = 0;
     if(!read_number(reading, "response.chunks", MAX_MS, &ms))
       return 0;
     while(!reading->code && oc_json_next(json) != OC_JSON_ARRAY_END) {
@@ -310,8 +313,10 @@ static int read_chunks(struct reading *reading) {
         read_base64(reading);
       else
         take_string(reading, "response.chunks", &reading->recording->bytes);
+      if(!reading->code)
+        add_piece(reading, ms, count++ > 0);
     }
-    if(reading->code || !add_piece(reading, ms))
+    if(reading->code)
       return 0;
   }
   return json->token == OC_JSON_ARRAY_END
@@ -443,7 +448,7 @@ static int complete(struct reading *reading, oc_slice body) {
   if(body.len
      && (oc_buf_append(&recording->bytes, body.text, body.len)
          || !add_piece(reading, recording->first_ms < 0
-                                ? 0 : recording->first_ms)))
+                                ? 0 : recording->first_ms, 0)))
     return out_of_memory(reading);
   if(recording->end_ms < 0)
     recording->end_ms = recording->count
@@ -909,6 +914,10 @@ int oc_recording_head(const oc_recording *recording, size_t *at,
 
 size_t oc_recording_pieces(const oc_recording *recording) {
   return recording->count;
+}
+
+int oc_recording_is_same(const oc_recording *recording, size_t index) {
+  return index < recording->count && recording->pieces[index].is_same;
 }
 
 oc_slice oc_recording_piece(const oc_recording *recording, size_t index) {

@@ -70,6 +70,8 @@ int oc_recording_head(const oc_recording *recording, size_t *at,
                       oc_slice *line);
 size_t oc_recording_pieces(const oc_recording *recording);
 oc_slice oc_recording_piece(const oc_recording *recording, size_t index);
+/* Whether a piece came together with the one before it. */
+int oc_recording_is_same(const oc_recording *recording, size_t index);
 /* How the transfer failed, OC_OK: it did not; `message` is borrowed. */
 oc_code oc_recording_error(const oc_recording *recording,
                            const char **message);

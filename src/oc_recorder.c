@@ -28,10 +28,11 @@ struct oc_recorder {
   char problem[OC_PROBLEM_MAX];
 };
 
-/* A piece of the body, and where it ends. */
+/* A piece of the body as libcurl handed it over, and where it ends. */
 struct piece {
   int64_t ms;
   size_t end;
+  int is_same;                /* seen together with the one before */
 };
 
 struct oc_take {
@@ -169,16 +170,12 @@ oc_take *oc_take_new(oc_recorder *recorder, int64_t now_ms) {
 void oc_take_bytes(oc_take *take, const char *bytes, size_t len,
                    int64_t now_ms, int is_same) {
   int64_t ms = now_ms - take->sent_ms;
-  struct piece *last = take->count ? &take->pieces[take->count - 1] : NULL;
+  struct piece *piece;
 
   if(take->is_broken)
     return;
   if(oc_buf_append(&take->bytes, bytes, len)) {
     take->is_broken = 1;
-    return;
-  }
-  if(last && is_same) {
-    last->end = take->bytes.len;
     return;
   }
   if(take->count == take->cap) {
@@ -191,22 +188,32 @@ void oc_take_bytes(oc_take *take, const char *bytes, size_t len,
     take->pieces = pieces;
     take->cap = cap;
   }
-  take->pieces[take->count].ms = ms < 0 ? 0 : ms;
-  take->pieces[take->count++].end = take->bytes.len;
+  piece = &take->pieces[take->count];
+  piece->is_same = is_same && take->count;
+  piece->ms = piece->is_same ? piece[-1].ms : ms < 0 ? 0 : ms;
+  piece->end = take->bytes.len;
+  take->count++;
 }
 
-/* Makes one piece of those that nobody could have seen apart. */
+/* Puts together what nobody could have seen apart. */
 static void join_pieces(oc_take *take) {
-  size_t kept = 0;
   size_t i;
   for(i = 1; i < take->count; i++) {
-    if(take->pieces[i].ms - take->pieces[kept].ms <= TOGETHER_MS)
-      take->pieces[kept].end = take->pieces[i].end;
-    else
-      take->pieces[++kept] = take->pieces[i];
+    struct piece *piece = &take->pieces[i];
+    piece->is_same = piece->ms - piece[-1].ms <= TOGETHER_MS;
+    if(piece->is_same)
+      piece->ms = piece[-1].ms;
   }
-  if(take->count)
-    take->count = kept + 1;
+}
+
+/* Whether all of it was seen together. */
+static int is_one(const oc_take *take) {
+  size_t i;
+  for(i = 1; i < take->count; i++) {
+    if(!take->pieces[i].is_same)
+      return 0;
+  }
+  return take->count > 0;
 }
 
 /* }==== */
@@ -485,7 +492,7 @@ static oc_code put_pieces(const oc_redact *redact, const oc_take *take,
     return OC_E_NOMEM;
   oc_buf_init(&clean, SIZE_MAX / 4);
   code = oc_redact_mark(redact, take->bytes.data, take->bytes.len, marks);
-  if(!code && take->count == 1 && !is_stream) {
+  if(!code && !is_stream && is_one(take)) {
     code = clean_bytes(take, marks, 0, take->bytes.len, &clean);
     if(!code && is_json_line(&clean)) {
       code = oc_buf_puts(out, ",\"body\":");
@@ -496,17 +503,16 @@ static oc_code put_pieces(const oc_redact *redact, const oc_take *take,
   }
   for(i = 0; !code && i < take->count; i++) {
     const struct piece *piece = &take->pieces[i];
-    code = put_integer(out, i ? ",[" : ",\"chunks\":[[", piece->ms);
+    if(!piece->is_same)
+      code = put_integer(out, i ? "],[" : ",\"chunks\":[[", piece->ms);
     if(!code)
       code = clean_bytes(take, marks, from, piece->end, &clean);
     if(!code)
       code = put_bytes(out, clean.data ? clean.data : "", clean.len);
-    if(!code)
-      code = oc_buf_putc(out, ']');
     from = piece->end;
   }
   if(!code)
-    code = oc_buf_putc(out, ']');
+    code = oc_buf_puts(out, "]]");
 done:
   oc_free(marks);
   oc_buf_free(&clean);

@@ -13,7 +13,8 @@
  *                  "chunks":[[230,"data: ..."],[251,"...",{"base64":"4oI="}]]},
  *      "ms":{"connect":12,"first_byte":230,"end":252}}
  *
- * (all of it on one line). A response that came in one piece and is JSON
+ * (all of it on one line). What came together stands in one of the chunks,
+ * in the pieces in which libcurl handed it over. A response that came in one piece and is JSON
  * stands in "body" in the place of "chunks". "error" says how the transfer
  * failed, {"code":"connection_lost","message":"..."}; "ms"."retry" how long
  * the client waited before it sent the request again.
