@@ -45,6 +45,7 @@ struct oc_recording {
   size_t cap;
   oc_code error;
   char *message;
+  int retryable;              /* below 0: not said */
   int64_t connect_ms;         /* the times: below 0: not known */
   int64_t first_ms;
   int64_t end_ms;
@@ -369,6 +370,8 @@ static int read_error(struct reading *reading) {
       take_text(reading, "error.code", &name);
     else if(is_key(reading, "message"))
       take_text(reading, "error.message", &recording->message);
+    else if(is_key(reading, "retryable"))
+      recording->retryable = oc_json_next(&reading->json) == OC_JSON_TRUE;
     else
       skip(reading, NULL);
   }
@@ -487,6 +490,7 @@ static oc_recording *recording_new(size_t line) {
   if(recording) {
     recording->line = line;
     recording->attempt = 1;
+    recording->retryable = -1;
     recording->connect_ms = -1;
     recording->first_ms = -1;
     recording->end_ms = -1;
@@ -929,7 +933,8 @@ oc_slice oc_recording_piece(const oc_recording *recording, size_t index) {
 }
 
 oc_code oc_recording_error(const oc_recording *recording,
-                           const char **message) {
+                           const char **message, int *retryable) {
+  *retryable = recording->retryable;
   *message = recording->message ? recording->message
                                 : oc_code_message(recording->error);
   return recording->error;

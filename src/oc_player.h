@@ -72,9 +72,10 @@ size_t oc_recording_pieces(const oc_recording *recording);
 oc_slice oc_recording_piece(const oc_recording *recording, size_t index);
 /* Whether a piece came together with the one before it. */
 int oc_recording_is_same(const oc_recording *recording, size_t index);
-/* How the transfer failed, OC_OK: it did not; `message` is borrowed. */
+/* How the transfer failed, OC_OK: it did not; `message` is borrowed,
+   `retryable` is below 0 when it was not said. */
 oc_code oc_recording_error(const oc_recording *recording,
-                           const char **message);
+                           const char **message, int *retryable);
 
 /*
  * Milliseconds between the request and the head, or a piece (behind the last

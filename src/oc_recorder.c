@@ -579,7 +579,10 @@ static oc_code put_error(const oc_redact *redact, oc_buf *out,
     code = oc_buf_puts(out, "\",\"message\":");
   if(!code)
     code = put_text(redact, out, message, strlen(message));
-  return code ? code : oc_buf_putc(out, '}');
+  if(!code)
+    code = oc_buf_puts(out, error->retryable ? ",\"retryable\":true}"
+                                             : ",\"retryable\":false}");
+  return code;
 }
 
 /* When it ended: together with the last piece, or behind it. */

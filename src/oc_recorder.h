@@ -16,7 +16,7 @@
  * (all of it on one line). What came together stands in one of the chunks,
  * in the pieces in which libcurl handed it over. A response that came in one piece and is JSON
  * stands in "body" in the place of "chunks". "error" says how the transfer
- * failed, {"code":"connection_lost","message":"..."}; "ms"."retry" how long
+ * failed, {"code":"connection_lost","message":"...","retryable":true}; "ms"."retry" how long
  * the client waited before it sent the request again.
  *
  * Secrets are not written (see oc_redact), and a line only when the request
