@@ -377,7 +377,6 @@ describe("a tape", function()
     end, { base_url = "https://127.0.0.1:" .. port })
     listener:close()
     assert.equal("tls", result.err.kind)
-    assert.is_false(result.err.retryable)
   end)
 
   it("has a packed answer", function()
@@ -465,8 +464,8 @@ describe("a tape", function()
     server:reply { body = call_answer("", "weather", '{"city":"Rome"}') }
     server:reply { body = completion("cold and warm") }
     local result = same(function(client)
-      local chat = chat_of(client, { tools = { weather = {
-        description = "Weather", parameters = { city = "string" },
+      local chat = chat_of(client, { tools = { {
+        name = "weather", description = "Weather", parameters = { city = "string" },
         run = function(arguments) return { degrees = #arguments.city } end,
       } } })
       local ended = outcome(chat:run("Weather?"))
@@ -475,6 +474,7 @@ describe("a tape", function()
     end)
     assert.equal("cold and warm", result.reply.content)
     assert.equal(3, result.reply.steps)
+    assert.truthy(read(path):find('{\\"degrees\\":4}', 1, true))
   end)
 
   it("has structured answers that are asked for again", function()

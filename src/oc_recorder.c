@@ -48,30 +48,6 @@ struct oc_take {
 
 /* {==== the file ==== */
 
-oc_recorder *oc_recorder_open(const char *path, const char *key,
-                              size_t key_len, oc_code *code, char *problem) {
-  struct stat status;
-  oc_recorder *recorder = oc_calloc(sizeof *recorder);
-
-  if(!recorder) {
-    *code = oc_file_fail(problem, OC_E_NOMEM, "out of memory");
-    return NULL;
-  }
-  recorder->fd = oc_file_open(path, O_RDWR | O_APPEND | O_CREAT, OC_E_WRITE,
-                              &status, code, problem);
-  if(recorder->fd >= 0 && key) {
-    recorder->key = oc_strndup(key, key_len);
-    recorder->key_len = key_len;
-    if(!recorder->key)
-      *code = oc_file_fail(problem, OC_E_NOMEM, "out of memory");
-  }
-  if(recorder->fd < 0 || (key && !recorder->key)) {
-    oc_recorder_free(recorder);
-    return NULL;
-  }
-  return recorder;
-}
-
 void oc_recorder_free(oc_recorder *recorder) {
   if(!recorder)
     return;
@@ -117,7 +93,10 @@ static const char *prefix_of(int fd, off_t size) {
   return "";
 }
 
-/* Adds a line, all of it or nothing, with one write. 0 or an errno. */
+/*
+ * Adds a line, all of it or nothing, with one write; NULL: a new file gets
+ * its first line, and that is all. 0 or an errno.
+ */
 static int write_line(oc_recorder *recorder, const oc_buf *line) {
   struct stat status;
   oc_buf whole;
@@ -128,11 +107,12 @@ static int write_line(oc_recorder *recorder, const oc_buf *line) {
   oc_buf_init(&whole, SIZE_MAX / 4);
   if(fstat(recorder->fd, &status))
     number = errno;
-  else if(oc_buf_puts(&whole, prefix_of(recorder->fd, status.st_size))
-          || oc_buf_append(&whole, line->data, line->len)
-          || oc_buf_putc(&whole, '\n'))
+  else if((line || !status.st_size)
+          && (oc_buf_puts(&whole, prefix_of(recorder->fd, status.st_size))
+              || (line && (oc_buf_append(&whole, line->data, line->len)
+                           || oc_buf_putc(&whole, '\n')))))
     number = ENOMEM;
-  else {
+  else if(whole.len) {
     number = oc_file_write(recorder->fd, whole.data, whole.len);
     if(number && ftruncate(recorder->fd, status.st_size)) {
       /* a part of a line stays: the next one begins on its own */
@@ -141,6 +121,38 @@ static int write_line(oc_recorder *recorder, const oc_buf *line) {
   oc_buf_free(&whole);
   lock(recorder->fd, LOCK_UN);
   return number;
+}
+
+oc_recorder *oc_recorder_open(const char *path, const char *key,
+                              size_t key_len, oc_code *code, char *problem) {
+  struct stat status;
+  oc_recorder *recorder = oc_calloc(sizeof *recorder);
+  int number;
+
+  if(!recorder) {
+    *code = oc_file_fail(problem, OC_E_NOMEM, "out of memory");
+    return NULL;
+  }
+  *code = OC_OK;
+  recorder->fd = oc_file_open(path, O_RDWR | O_APPEND | O_CREAT, OC_E_WRITE,
+                              &status, code, problem);
+  if(recorder->fd >= 0 && key) {
+    recorder->key = oc_strndup(key, key_len);
+    recorder->key_len = key_len;
+    if(!recorder->key)
+      *code = oc_file_fail(problem, OC_E_NOMEM, "out of memory");
+  }
+  if(recorder->fd >= 0 && !*code) {
+    number = write_line(recorder, NULL);
+    if(number)
+      *code = oc_file_fail_errno(problem, OC_E_WRITE, "cannot be written",
+                                 number);
+  }
+  if(*code) {
+    oc_recorder_free(recorder);
+    return NULL;
+  }
+  return recorder;
 }
 
 /* }==== */

@@ -14,10 +14,12 @@
  *      "ms":{"connect":12,"first_byte":230,"end":252}}
  *
  * (all of it on one line). What came together stands in one of the chunks,
- * in the pieces in which libcurl handed it over. A response that came in one piece and is JSON
- * stands in "body" in the place of "chunks". "error" says how the transfer
- * failed, {"code":"connection_lost","message":"...","retryable":true}; "ms"."retry" how long
- * the client waited before it sent the request again.
+ * in the pieces in which libcurl handed it over. A response that came
+ * together and is JSON stands in "body" in the place of "chunks". "error"
+ * says how the transfer failed:
+ * {"code":"connection_lost","message":"...","retryable":true}. "retry" among
+ * the times says how long the client waited before it sent the request
+ * again, "is_cut" in the response that its headers did not come to an end.
  *
  * Secrets are not written (see oc_redact), and a line only when the request
  * has ended, with one write, also when others write to the same file.
