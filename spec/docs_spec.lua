@@ -10,6 +10,7 @@ local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
   "docs/media.md", "docs/history.md", "docs/keeping.md",
+  "docs/testing.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.

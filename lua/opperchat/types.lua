@@ -43,6 +43,10 @@
 ---@field ca_file? string file with the certificates that are trusted
 ---@field http2? boolean (true)
 ---@field on_request? fun(info: opperchat.RequestInfo) called before each request
+---@field record? string path of a tape: every exchange is written down
+---@field replay? string path of a tape that is played in the place of any network
+---@field replay_speed? number|"instant" ("instant") 1: as it was recorded
+---@field replay_match? "exact"|"order" ("exact") "order": the next recording, whatever the body
 
 ---Parameters of the model: fields of the request body.
 ---@class opperchat.BodyOptions
@@ -596,6 +600,14 @@ function History.repair(messages, options) end
 -- ---------------------------------------------------------------------------
 
 ---Connections, credentials, timeouts and limits, shared by any number of conversations.
+---A recording on a tape.
+---@class opperchat.Recording
+---@field line integer where it stands
+---@field method string
+---@field path string behind `base_url`
+---@field attempt integer
+---@field body? string what was sent, as JSON text
+
 ---@class opperchat.Client
 local Client = {}
 
@@ -641,7 +653,13 @@ function Client:json(options) end
 function Client:model(id) end
 
 ---Ends every request of this client and closes its connections.
+---@return boolean? closed nil: it is, but not all of it could be recorded
+---@return opperchat.Error? err of kind `store`
 function Client:close() end
+
+---The recordings of the tape (option `replay`) that no request has asked for.
+---@return opperchat.Recording[] left
+function Client:replay_left() end
 
 ---A list of messages, the options sent with it, and what can be done with both.
 ---@class opperchat.Conversation
