@@ -20,8 +20,8 @@ describe("examples/replay.lua", function()
     local text, status = output_of("unset OPPER_API_KEY; OPPER_BASE_URL=http://127.0.0.1:1/v1 "
       .. interpreter() .. " examples/replay.lua")
     assert.equal("0", status, text)
-    assert.equal("I'm sorry, the museum is closed on Mondays. On every other day it is open from 10 "
-      .. "to 18.\n[2 requests, 11 tokens]\n", text)
+    assert.equal("I'm sorry, the museum is closed on Mondays. On every other day it is open from "
+      .. "10 to 18.\n[2 requests, 11 tokens]\n", text)
   end)
 
   it("has a tape that can be shown to anybody", function()

@@ -684,19 +684,28 @@ describe("a tape", function()
   it("does not mind the order of keys, white space and forms of numbers", function()
     write(path, '{"opperchat_tape":1}\n\n'
       .. '{"request": {"body": {"messages": [{"content": "H\\u00e9llo\\/", "role": "user"}],'
-      .. '  "temperature": 1.0, "model": "m"}}, "response": {"body": ' .. completion("Hi") .. "}}\r\n")
+      .. '  "temperature": 1.0, "model": "m"}}, "response": {"body": ' .. completion("Hi")
+      .. "}}\r\n")
     local client = player()
     local chat = opperchat.conversation { client = client, model = "m", temperature = 1 }
     assert.equal("Hi", assert(chat:send("H\195\169llo/")).content)
   end)
 
   it("can be written by hand", function()
-    write(path, [==[
+    write(path, (([==[
 {"opperchat_tape": 1, "note": "made up"}
-{"request": {"body": {"model": "m", "messages": [{"role": "user", "content": "a"}]}}, "error": {"code": "connection_lost"}}
-{"request": {"body": {"model": "m", "messages": [{"role": "user", "content": "b"}]}}, "response": {"status": 429, "headers": {"retry-after": "3"}, "body": {"error": {"message": "slow"}}}}
-{"request": {"body": {"model": "m", "stream": true, "messages": [{"role": "user", "content": "c"}]}}, "response": {"chunks": [[0, "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\n"], [5, {"base64": "ZGF0YTogW0RPTkVdCgo="}]]}}
-{"request": {"method": "GET", "path": "/models"}, "response": {"body": {"data": [{"id": "x"}]}}}]==])
+{"request": {"body": {"model": "m", "messages": [{"role": "user", "content": "a"}]}},|
+ "error": {"code": "connection_lost"}}
+{"request": {"body": {"model": "m", "messages": [{"role": "user", "content": "b"}]}},|
+ "response": {"status": 429, "headers": {"retry-after": "3"},|
+              "body": {"error": {"message": "slow"}}}}
+{"request": {"body": {"model": "m", "stream": true,|
+                      "messages": [{"role": "user", "content": "c"}]}},|
+ "response": {"chunks": [[0, "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},",|
+                             "\"finish_reason\":\"stop\"}]}\n\n"],|
+                         [5, {"base64": "ZGF0YTogW0RPTkVdCgo="}]]}}
+{"request": {"method": "GET", "path": "/models"},|
+ "response": {"body": {"data": [{"id": "x"}]}}}]==]):gsub("|\n", " ")))
     local client = player()
     local function send(prompt, given)
       local reply, err = opperchat.conversation { client = client, model = "m",
@@ -882,8 +891,11 @@ describe("a tape", function()
       assert.equal("Your key: <redacted> bye", streamed(player()).reply.content)
       -- and cut by the network
       os.remove(path)
-      server:script { { "send", EVENTS .. 'data: {"choices":[{"delta":{"content":"' .. KEY:sub(1, 9) },
-        { "sleep", 0.03 }, { "send", KEY:sub(10) .. '"},"finish_reason":"stop"}]}\n\n' }, { "close" } }
+      server:script {
+        { "send", EVENTS .. 'data: {"choices":[{"delta":{"content":"' .. KEY:sub(1, 9) },
+        { "sleep", 0.03 },
+        { "send", KEY:sub(10) .. '"},"finish_reason":"stop"}]}\n\n' }, { "close" },
+      }
       streamed(recorder())
       assert.falsy(read(path):find(KEY:sub(1, 9), 1, true))
       assert.equal("<redacted>", streamed(player()).reply.content)
@@ -946,7 +958,8 @@ describe("a tape", function()
       i = i - 1
     end
     write(path, '{"opperchat_tape":1}\n' .. (" "):rep(1020) .. "\n")
-    local pipe = io.popen("trap '' XFSZ; ulimit -f 1; unset LD_PRELOAD; " .. arg[i] .. " " .. program
+    local pipe = io.popen("trap '' XFSZ; ulimit -f 1; unset LD_PRELOAD; " .. arg[i] .. " "
+      .. program
       .. " 2>&1")
     local text = pipe:read("*a")
     pipe:close()

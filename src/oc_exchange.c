@@ -614,8 +614,8 @@ static void finish_play(oc_exchange *exchange) {
 }
 
 /*
- * Plays what came together next: no more each time, so that the caller sees it as it was
- * seen when it was recorded.
+ * Plays what came together next: no more each time, so that the caller sees
+ * it as it was seen when it was recorded.
  */
 static void play(oc_exchange *exchange) {
   const oc_recording *recording = exchange->playing;
