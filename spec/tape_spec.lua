@@ -147,7 +147,7 @@ describe("a tape", function()
   end
 
   local function player(given, more)
-    local all = { base_url = NOWHERE, replay = path, api_key = "" }
+    local all = { base_url = NOWHERE, replay = path, api_key = given and given.api_key or "" }
     for name, value in pairs(more or {}) do
       all[name] = value
     end
@@ -222,6 +222,13 @@ describe("a tape", function()
       server:reply { body = '{"error":{"message":"no","code":"inner"}}' }
     end, {}, "api" },
     { "no JSON", function() server:reply { body = "Hello?" } end, {}, "protocol" },
+    { "deep JSON", function()
+      local parts = {}
+      for depth = 1, 10 do
+        parts[depth] = ('"x%d":%s1%s'):format(depth, ("["):rep(depth * 50), ("]"):rep(depth * 50))
+      end
+      server:reply { body = completion("Hi", "," .. table.concat(parts, ",")) }
+    end },
     { "no choices", function() server:reply { body = '{"id":"x"}' } end, {}, "protocol" },
     { "no body", function() server:reply { body = "" } end, {}, "protocol" },
     { "too large an answer", function()
@@ -475,6 +482,24 @@ describe("a tape", function()
     assert.equal("cold and warm", result.reply.content)
     assert.equal(3, result.reply.steps)
     assert.truthy(read(path):find('{\\"degrees\\":4}', 1, true))
+  end)
+
+  it("has other models and other keys", function()
+    server:reply { status = 404, body = '{"error":{"message":"no such model",'
+      .. '"code":"model_not_found"}}' }
+    server:reply { status = 401, body = '{"error":{"message":"old","code":"invalid_api_key"}}' }
+    server:reply { body = completion("from the other one") }
+    local asked = 0
+    local result = same(function(client)
+      return outcome(chat_of(client):send("Hello", { fallback_models = { "test/other" } }))
+    end, { api_key = function()
+      asked = asked + 1
+      return "key-" .. asked .. "-of-a-function"
+    end })
+    assert.equal("from the other one", result.reply.content)
+    assert.equal(4, #lines_of(path))
+    -- for the key and its successor, and not when it was played
+    assert.equal(2, asked)
   end)
 
   it("has structured answers that are asked for again", function()
@@ -959,8 +984,7 @@ describe("a tape", function()
     end
     write(path, '{"opperchat_tape":1}\n' .. (" "):rep(1020) .. "\n")
     local pipe = io.popen("trap '' XFSZ; ulimit -f 1; unset LD_PRELOAD; " .. arg[i] .. " "
-      .. program
-      .. " 2>&1")
+      .. program .. " 2>&1")
     local text = pipe:read("*a")
     pipe:close()
     os.remove(program)

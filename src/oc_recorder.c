@@ -475,16 +475,25 @@ static oc_code clean_bytes(const oc_take *take, const unsigned char *marks,
   return code;
 }
 
+/* Deepest body that stands in a line as it is: there are levels around it. */
+#define BODY_DEPTH 256
+
 /* Whether a text can stand in the line as it is. */
 static int is_json_line(const oc_buf *text) {
   oc_json reader;
+  int depth = 0;
   if(!text->len || memchr(text->data, '\n', text->len)
      || memchr(text->data, '\r', text->len)
      || memchr(" \t", text->data[0], 2)
      || memchr(" \t", text->data[text->len - 1], 2))
     return 0;
   oc_json_init(&reader, text->data, text->len);
-  while(oc_json_next(&reader) > OC_JSON_END) {
+  while(depth < BODY_DEPTH && oc_json_next(&reader) > OC_JSON_END) {
+    if(reader.token == OC_JSON_OBJECT || reader.token == OC_JSON_ARRAY)
+      depth++;
+    else if(reader.token == OC_JSON_OBJECT_END
+            || reader.token == OC_JSON_ARRAY_END)
+      depth--;
   }
   return reader.token == OC_JSON_END;
 }
