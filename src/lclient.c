@@ -24,8 +24,9 @@ oc_client *lclient_open(lua_State *L, int index) {
  * client(settings) -> client | nil, code, message
  *
  * `settings`: base_url, key (a string or a secret), http2, skip_verify,
- * trusts_only, max_connections, and the texts of OC_CLIENT_TEXT_MAP. The
- * key is copied and not kept on the Lua side.
+ * trusts_only, max_connections, and the texts of OC_CLIENT_TEXT_MAP;
+ * record, replay (paths of tapes), replay_speed (0: no waiting at all),
+ * replay_in_order. The key is copied and not kept on the Lua side.
  */
 static int client_new(lua_State *L) {
   static const char *const names[OC_TEXT_COUNT] = {
@@ -49,6 +50,10 @@ static int client_new(lua_State *L) {
   options.trusts_only = lutil_boolean_field(L, 1, "trusts_only");
   options.skip_verify = lutil_boolean_field(L, 1, "skip_verify");
   options.http2 = lutil_boolean_field(L, 1, "http2");
+  options.record = lutil_string_field(L, 1, "record", NULL);
+  options.replay.path = lutil_string_field(L, 1, "replay", NULL);
+  options.replay.speed = lutil_number_field(L, 1, "replay_speed", 0);
+  options.replay.in_order = lutil_boolean_field(L, 1, "replay_in_order");
   options.max_connections =
     (long)lutil_number_field(L, 1, "max_connections", 0);
   box = lutil_new(L, LUTIL_CLIENT);
@@ -136,6 +141,55 @@ static int client_has_key(lua_State *L) {
   lua_pushboolean(L, client && oc_client_has_key(client));
   return 1;
 }
+
+/* {==== tapes ==== */
+
+/*
+ * client_left(client) -> recordings that were not played: a list of tables
+ * with line, method, path, attempt, body (JSON text) | nil: nothing plays
+ */
+static int client_left(lua_State *L) {
+  oc_client *client = test_client(L);
+  const oc_player *player = client ? oc_client_player(client) : NULL;
+  const oc_recording *recording;
+  size_t at = 0;
+  int count = 0;
+
+  if(!player)
+    return 0;
+  lua_newtable(L);
+  while((recording = oc_player_left(player, &at)) != NULL) {
+    oc_slice body = oc_recording_body(recording);
+    lua_createtable(L, 0, 5);
+    lcompat_push_integral(L, oc_recording_line(recording));
+    lua_setfield(L, -2, "line");
+    lua_pushstring(L, oc_recording_method(recording));
+    lua_setfield(L, -2, "method");
+    lua_pushstring(L, oc_recording_path(recording));
+    lua_setfield(L, -2, "path");
+    lua_pushinteger(L, oc_recording_attempt(recording));
+    lua_setfield(L, -2, "attempt");
+    if(body.len) {
+      lua_pushlstring(L, body.text, body.len);
+      lua_setfield(L, -2, "body");
+    }
+    lua_rawseti(L, -2, ++count);
+  }
+  return 1;
+}
+
+/* client_record_problem(client) -> why not all of it was recorded | nil */
+static int client_record_problem(lua_State *L) {
+  oc_client *client = test_client(L);
+  const oc_recorder *recorder = client ? oc_client_recorder(client) : NULL;
+  const char *problem = recorder ? oc_recorder_problem(recorder) : NULL;
+  if(!problem)
+    return 0;
+  lua_pushstring(L, problem);
+  return 1;
+}
+
+/* }==== */
 
 /* {==== moving forward ==== */
 
@@ -278,6 +332,8 @@ void lclient_register(lua_State *L) {
     { "client_is_closed", client_is_closed },
     { "client_active", client_active },
     { "client_has_key", client_has_key },
+    { "client_left", client_left },
+    { "client_record_problem", client_record_problem },
     { "step", step },
     { "drain", drain },
     { "timeout", timeout },

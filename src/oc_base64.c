@@ -74,3 +74,41 @@ oc_code oc_base64_end(oc_base64 *encoder, oc_buf *out) {
     encoder->count = 0;
   return code;
 }
+
+static int value_of(char c) {
+  if(c >= 'A' && c <= 'Z')
+    return c - 'A';
+  if(c >= 'a' && c <= 'z')
+    return c - 'a' + 26;
+  if(c >= '0' && c <= '9')
+    return c - '0' + 52;
+  return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+oc_code oc_base64_decode(const char *text, size_t len, oc_buf *out) {
+  size_t i;
+  if(len % 4)
+    return OC_E_RANGE;
+  for(i = 0; i < len; i += 4) {
+    unsigned long group = 0;
+    char bytes[3];
+    int count = 3;
+    int j;
+    oc_code code;
+    if(i + 4 == len && text[i + 3] == '=')
+      count = text[i + 2] == '=' ? 1 : 2;
+    for(j = 0; j < 4; j++) {
+      int value = j > count ? 0 : value_of(text[i + (size_t)j]);
+      if(value < 0)
+        return OC_E_RANGE;
+      group = group << 6 | (unsigned long)value;
+    }
+    bytes[0] = (char)(group >> 16 & 255);
+    bytes[1] = (char)(group >> 8 & 255);
+    bytes[2] = (char)(group & 255);
+    code = oc_buf_append(out, bytes, (size_t)count);
+    if(code)
+      return code;
+  }
+  return OC_OK;
+}

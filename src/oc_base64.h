@@ -1,6 +1,7 @@
 /*
  * oc_base64: base64 (RFC 4648, with padding, without line breaks), written
- * straight into a buffer. The bytes may come in pieces of any length.
+ * straight into a buffer. The bytes may come in pieces of any length. And
+ * read again, in one piece.
  */
 #ifndef OC_BASE64_H
 #define OC_BASE64_H
@@ -25,5 +26,12 @@ oc_code oc_base64_append(oc_base64 *encoder, oc_buf *out, const void *bytes,
                          size_t len);
 /* Writes what waits, padded. The encoder can begin again. */
 oc_code oc_base64_end(oc_base64 *encoder, oc_buf *out);
+
+/*
+ * Appends the bytes that a text with its padding stands for. OC_E_RANGE:
+ * it is not base64 (some may have been written); OC_E_TOO_LARGE,
+ * OC_E_NOMEM.
+ */
+oc_code oc_base64_decode(const char *text, size_t len, oc_buf *out);
 
 #endif

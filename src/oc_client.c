@@ -50,6 +50,8 @@ struct oc_client {
   int trusts_only;
   int skip_verify;
   int http2;
+  oc_recorder *recorder;      /* NULL: nothing is recorded */
+  oc_player *player;          /* NULL: requests go to the server */
 };
 
 /* {==== libcurl's global state ==== */
@@ -202,6 +204,27 @@ static int copy_key(oc_client *client, const oc_client_options *options) {
   return 1;
 }
 
+/* Opens what records and plays; 0: `error` says why not. */
+static int open_tapes(oc_client *client, const oc_client_options *options,
+                      oc_error *error) {
+  char problem[OC_PROBLEM_MAX];
+  oc_code code = OC_OK;
+  if(options->replay.path) {
+    client->player = oc_player_open(&options->replay, &code, problem);
+    if(!client->player)
+      oc_error_set(error, code, "option 'replay': %s: %s",
+                   options->replay.path, problem);
+  }
+  if(!code && options->record) {
+    client->recorder = oc_recorder_open(options->record, options->key,
+                                        options->key_len, &code, problem);
+    if(!client->recorder)
+      oc_error_set(error, code, "option 'record': %s: %s", options->record,
+                   problem);
+  }
+  return !code;
+}
+
 static int starts_with_https(const char *url) {
   return url && !strncasecmp(url, "https", 5);
 }
@@ -293,6 +316,10 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
     oc_error_set(error, OC_E_NOMEM, "out of memory or descriptors");
     return NULL;
   }
+  if(!open_tapes(client, options, error)) {
+    oc_client_unref(client);
+    return NULL;
+  }
   curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
   curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
   curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -376,6 +403,8 @@ void oc_client_unref(oc_client *client) {
   oc_free(client->key_header.data);
   for(i = 0; i < OC_TEXT_COUNT; i++)
     oc_free(client->texts[i]);
+  oc_recorder_free(client->recorder);
+  oc_player_free(client->player);
   oc_free(client);
 }
 
@@ -406,6 +435,24 @@ void oc_client_remove_setup(oc_client *client, oc_setup *setup) {
     client->setups = setup->behind;
   if(setup->behind)
     setup->behind->before = setup->before;
+}
+
+oc_recorder *oc_client_recorder(const oc_client *client) {
+  return client->recorder;
+}
+
+oc_player *oc_client_player(const oc_client *client) {
+  return client->player;
+}
+
+oc_slice oc_client_key(const oc_client *client) {
+  size_t len = strlen(OC_KEY_HEADER);
+  oc_slice key = { NULL, 0 };
+  if(client->key_header.data && strlen(client->key_header.data) > len) {
+    key.text = client->key_header.data + len;
+    key.len = strlen(key.text);
+  }
+  return key;
 }
 
 const char *oc_client_base_url(const oc_client *client) {

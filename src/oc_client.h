@@ -15,6 +15,8 @@
 #include <curl/curl.h>
 
 #include "oc_error.h"
+#include "oc_player.h"
+#include "oc_recorder.h"
 
 typedef struct oc_client oc_client;
 typedef struct oc_exchange oc_exchange;
@@ -52,6 +54,9 @@ typedef struct oc_client_options {
   int skip_verify;            /* any certificate of the server will do */
   int http2;                  /* offer HTTP/2 where there is TLS */
   long max_connections;       /* 0: no limit */
+  const char *record;         /* tape to record on, NULL: none */
+  oc_player_options replay;   /* tape to play, in the place of any network;
+                                 its path is NULL: none */
 } oc_client_options;
 
 /* NULL: see `error`. The caller owns the one reference. */
@@ -97,6 +102,11 @@ int oc_client_has_key(const oc_client *client);
 #define OC_KEY_HEADER "Authorization: Bearer "
 /* The header with the client's key, as a list of one; NULL: no key. */
 struct curl_slist *oc_client_key_header(oc_client *client);
+/* What records and what plays the client's requests; NULL: nothing does. */
+oc_recorder *oc_client_recorder(const oc_client *client);
+oc_player *oc_client_player(const oc_client *client);
+/* The client's own key, empty: none. Borrowed until it is closed. */
+oc_slice oc_client_key(const oc_client *client);
 /* Borrowed as long as the client lives. */
 const char *oc_client_base_url(const oc_client *client);
 
@@ -126,8 +136,8 @@ CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
                         CURL *easy);
 void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy);
 /*
- * Keeps an exchange that is not under way among those that have not ended,
- * until oc_exchange_expire() is due for it.
+ * Keeps an exchange that libcurl knows nothing of among those that have not
+ * ended, until oc_exchange_expire() is due for it.
  */
 void oc_client_wait(oc_client *client, oc_exchange *exchange,
                     int64_t deadline_ms);

@@ -72,6 +72,8 @@
   X(E_EMPTY, PROTOCOL, "empty_response", "the answer has no body")           \
   X(E_JSON, PROTOCOL, "bad_json", "not valid JSON")                          \
   X(E_UTF8, PROTOCOL, "bad_utf8", "not valid UTF-8")                         \
+  X(E_NO_RECORDING, PROTOCOL, "no_recording",                                \
+    "no recording of this request is left")                                  \
   X(E_CANCELLED, CANCELLED, "cancelled", "the request was cancelled")        \
   X(E_CLOSED, CANCELLED, "closed", "the client was closed")                  \
   X(E_HANDLER, CANCELLED, "handler_failed", "a handler raised an error")     \

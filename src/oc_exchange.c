@@ -53,10 +53,20 @@ struct oc_exchange {
   int64_t done_ms;              /* "[DONE]" arrived, 0: not yet */
   oc_timing timing;
   oc_peer peer;
+  oc_take *take;                /* this attempt's record, NULL: none */
+  int is_broken;                /* the transfer failed, and not the answer */
+  const oc_recording *playing;  /* in the place of a transfer, or NULL */
+  int has_played_head;
+  size_t piece;                 /* to be played next */
 };
 
 static void read_status(oc_exchange *exchange) {
   long status = 0;
+  if(exchange->playing) {
+    exchange->response.status = exchange->has_played_head
+                                ? oc_recording_status(exchange->playing) : 0;
+    return;
+  }
   curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
   exchange->response.status = (int)status;
 }
@@ -101,6 +111,10 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
     return CURL_WRITEFUNC_PAUSE;
   }
   exchange->state = OC_STATE_RECEIVING;
+  /* what the caller has not seen yet comes together with this */
+  if(exchange->take)
+    oc_take_bytes(exchange->take, bytes, len, exchange->life_ms,
+                  exchange->links.has_news);
   if(response->mode == OC_RESPONSE_UNKNOWN)
     read_status(exchange);
   if(oc_response_body(response, bytes, len, &exchange->error))
@@ -172,8 +186,78 @@ oc_exchange *oc_exchange_ref(oc_exchange *exchange) {
   return exchange;
 }
 
+/* {==== recording ==== */
+
+/* Whether the answer is not to blame, as far as it came. */
+static int is_of_transfer(const oc_exchange *exchange) {
+  switch(oc_code_kind(exchange->error.code)) {
+  case OC_KIND_NETWORK:
+  case OC_KIND_TLS:
+  case OC_KIND_TIMEOUT:
+  case OC_KIND_CANCELLED:
+  case OC_KIND_LIMIT:
+    return 1;
+  default:
+    return exchange->is_broken;
+  }
+}
+
+/* Behind the client's base_url, or where a redirect led; NULL: no memory.
+   The caller frees. */
+static char *path_of(const oc_exchange *exchange) {
+  const char *path = exchange->setup->url
+                     + strlen(oc_client_base_url(exchange->client));
+  return exchange->moved_to ? oc_url_path(exchange->moved_to)
+                            : oc_strndup(path, strlen(path));
+}
+
+/* This attempt is over: writes down what there is to be recorded.
+   `location`: where it is redirected to, NULL: nowhere. */
+static void end_take(oc_exchange *exchange, const char *location,
+                     int64_t retry_ms) {
+  oc_take *take = exchange->take;
+  oc_take_end end;
+  long status = 0;
+  char *path;
+
+  if(!take)
+    return;
+  exchange->take = NULL;
+  path = path_of(exchange);
+  memset(&end, 0, sizeof end);
+  end.method = exchange->setup->is_get ? "GET" : "POST";
+  end.path = path ? path : "";
+  end.attempt = exchange->attempts;
+  end.headers = exchange->setup->headers;
+  end.body = exchange->setup->is_get ? NULL : &exchange->body;
+  end.response = &exchange->response;
+  end.is_stream = exchange->response.mode == OC_RESPONSE_STREAM;
+  end.location = location;
+  end.error = is_of_transfer(exchange) ? &exchange->error : NULL;
+  end.connect = -1;
+  if(exchange->easy) {
+    curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME,
+                      &end.connect);
+    curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME,
+                      &end.first_byte);
+  }
+  end.status = (int)status;
+  end.retry_ms = retry_ms;
+  end.now_ms = oc_now_ms();
+  end.is_same = exchange->links.has_news;
+  oc_take_finish(take, &end);
+  oc_free(path);
+}
+
+/* }==== */
+
 /* Takes the transfer out of libcurl's hands. */
 static void release_easy(oc_exchange *exchange) {
+  if(exchange->playing) {
+    exchange->playing = NULL;
+    oc_client_stop_waiting(exchange->client, exchange);
+  }
   if(exchange->easy) {
     oc_client_remove(exchange->client, exchange, exchange->easy);
     oc_client_give_easy(exchange->client, exchange->easy,
@@ -187,6 +271,11 @@ void oc_exchange_unref(oc_exchange *exchange) {
     return;
   if(exchange->state == OC_STATE_WAITING)
     oc_client_stop_waiting(exchange->client, exchange);
+  if(exchange->take) {
+    oc_error_set(&exchange->error, OC_E_CANCELLED, "%s",
+                 oc_code_message(OC_E_CANCELLED));
+    end_take(exchange, NULL, -1);
+  }
   release_easy(exchange);
   oc_free(exchange->moved_to);
   oc_body_free(&exchange->body);
@@ -204,6 +293,7 @@ void oc_exchange_unref(oc_exchange *exchange) {
 
 /* Nothing of the request is needed any more once it has ended. */
 static void end(oc_exchange *exchange, oc_state state) {
+  end_take(exchange, NULL, -1);
   exchange->timing.total =
     (double)(oc_now_ms() - exchange->started_ms) / 1000.0;
   if(exchange->first_token_ms)
@@ -275,7 +365,11 @@ static int waits_to_retry(oc_exchange *exchange) {
     return 0;
   if(wait < 0)
     wait = oc_retry_backoff(exchange->retries + 1);
+  if(exchange->playing && oc_recording_retry(exchange->playing) >= 0)
+    wait = oc_recording_retry(exchange->playing);
   exchange->retry_wait_ms = wait;
+  if(exchange->playing)
+    wait = oc_player_scale(oc_client_player(exchange->client), wait);
   exchange->retry_at_ms = oc_now_ms() + wait;
   return !setup->deadlines.total_ms
          || exchange->retry_at_ms
@@ -287,6 +381,7 @@ static void fail(oc_exchange *exchange) {
   hide_key(exchange);
   exchange->error.status = exchange->response.status;
   if(exchange->state != OC_STATE_WAITING && waits_to_retry(exchange)) {
+    end_take(exchange, NULL, exchange->retry_wait_ms);
     release_easy(exchange);
     exchange->retries++;
     exchange->state = OC_STATE_WAITING;
@@ -374,6 +469,8 @@ static int is_redirect(int status) {
 static void read_times(oc_exchange *exchange) {
   double connect = 0;
   double first_byte = 0;
+  if(exchange->playing)
+    return;
   curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME, &connect);
   curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME, &first_byte);
   exchange->timing.connect = connect;
@@ -398,6 +495,23 @@ static void read_peer(oc_exchange *exchange) {
 }
 
 static void send_request(oc_exchange *exchange);
+
+/* A redirect: sends the same request to where it leads, or fails. */
+static void follow_on(oc_exchange *exchange, const char *location) {
+  if(exchange->take) {
+    /* a tape is played under any address */
+    char *path = oc_url_may_follow(url_of(exchange), location)
+                 ? oc_url_path(location) : NULL;
+    end_take(exchange, path, -1);
+    oc_free(path);
+  }
+  if(!follow(exchange, location)) {
+    fail(exchange);
+    return;
+  }
+  release_easy(exchange);
+  send_request(exchange);
+}
 
 void oc_exchange_finish(oc_exchange *exchange, int result) {
   oc_response *response = &exchange->response;
@@ -430,6 +544,7 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
   if(result && !exchange->done_ms && !oc_response_is_error(response)) {
     long proxy = 0;
     curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_CONNECTCODE, &proxy);
+    exchange->is_broken = 1;
     oc_curl_error_set(&exchange->error,
                       proxy >= 300 ? CURLE_COULDNT_RESOLVE_PROXY
                                    : (CURLcode)result,
@@ -438,18 +553,162 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
     return;
   }
   if(is_redirect(response->status) && location) {
-    if(!follow(exchange, location)) {
-      fail(exchange);
-      return;
-    }
-    release_easy(exchange);
-    send_request(exchange);
+    follow_on(exchange, location);
     return;
   }
   finish_body(exchange);
 }
 
-int64_t oc_exchange_deadline(const oc_exchange *exchange) {
+/* {==== playing ==== */
+
+/* A host that comes so late gets all that is due together, as it would from
+   a socket. */
+#define LATE_MS 20
+
+/* When the next part of the recording is to be played. */
+static int64_t play_at(const oc_exchange *exchange) {
+  const oc_player *player = oc_client_player(exchange->client);
+  const oc_recording *recording = exchange->playing;
+  return exchange->sent_ms
+         + (exchange->has_played_head
+            ? oc_recording_due(player, recording, exchange->piece)
+            : oc_recording_head_due(player, recording));
+}
+
+static int play_head(oc_exchange *exchange) {
+  size_t at = 0;
+  oc_slice line;
+  exchange->has_played_head = 1;
+  exchange->timing.first_byte =
+    (double)(oc_client_now(exchange->client) - exchange->sent_ms) / 1000.0;
+  while(oc_recording_head(exchange->playing, &at, &line)) {
+    if(oc_response_header(&exchange->response, line.text, line.len,
+                          &exchange->error))
+      return 0;
+  }
+  exchange->life_ms = oc_client_now(exchange->client);
+  return 1;
+}
+
+/* The recording has come to its end, or the answer to nothing. */
+static void finish_play(oc_exchange *exchange) {
+  oc_response *response = &exchange->response;
+  const char *message;
+  int retryable;
+  oc_code code = oc_recording_error(exchange->playing, &message, &retryable);
+  oc_kind kind = oc_code_kind(code);
+  oc_slice value;
+
+  read_status(exchange);
+  if(!exchange->error.code && code
+     && (kind == OC_KIND_CANCELLED
+         || (!exchange->done_ms && !oc_response_is_error(response)))) {
+    oc_error_set(&exchange->error, code, "%s", message);
+    if(retryable >= 0)
+      exchange->error.retryable = retryable;
+  }
+  if(exchange->error.code)
+    fail(exchange);
+  else if(is_redirect(response->status)
+          && oc_response_find(response, "location", &value)) {
+    char *location = oc_strndup(value.text, value.len);
+    char *url = location ? oc_url_join(url_of(exchange), location) : NULL;
+    follow_on(exchange, url ? url : "");
+    oc_free(location);
+    oc_free(url);
+  }
+  else
+    finish_body(exchange);
+}
+
+/*
+ * Plays what came together next: no more each time, so that the caller sees
+ * it as it was seen when it was recorded.
+ */
+static void play(oc_exchange *exchange) {
+  const oc_recording *recording = exchange->playing;
+  int is_instant = oc_player_is_instant(oc_client_player(exchange->client));
+  size_t count = oc_recording_pieces(recording);
+  int64_t now = oc_client_now(exchange->client);
+
+  if(!exchange->has_played_head) {
+    if(!play_head(exchange)) {
+      finish_play(exchange);
+      return;
+    }
+    if(is_instant || play_at(exchange) <= now)
+      play(exchange);
+    else
+      oc_client_note_deadline(exchange->client,
+                              oc_exchange_deadline(exchange));
+    return;
+  }
+  do {
+    oc_slice bytes;
+    size_t got;
+    if(exchange->piece == count) {
+      finish_play(exchange);
+      return;
+    }
+    bytes = oc_recording_piece(recording, exchange->piece++);
+    got = bytes.len ? on_body((char *)(uintptr_t)bytes.text, 1, bytes.len,
+                              exchange) : bytes.len;
+    if(got == CURL_WRITEFUNC_PAUSE) {
+      /* it is told when there is room for this piece */
+      exchange->piece--;
+      return;
+    }
+    if(got != bytes.len
+       || (exchange->piece == count
+           && oc_recording_ends_with_piece(recording))) {
+      finish_play(exchange);
+      return;
+    }
+  } while(oc_recording_is_same(recording, exchange->piece)
+          || (!is_instant && play_at(exchange) + LATE_MS <= now));
+  oc_client_note_deadline(exchange->client, oc_exchange_deadline(exchange));
+}
+
+/* The same as sending a request, with a recording in the server's place. */
+static void begin_play(oc_exchange *exchange) {
+  oc_player_request request;
+  oc_buf body;
+  char *path = path_of(exchange);
+
+  exchange->attempts++;
+  memset(&request, 0, sizeof request);
+  oc_buf_init(&body, SIZE_MAX / 4);
+  if(!path || (!exchange->setup->is_get
+               && oc_body_print(&exchange->body, &body))) {
+    oc_free(path);
+    fail_with(exchange, OC_E_NOMEM);
+    return;
+  }
+  request.method = exchange->setup->is_get ? "GET" : "POST";
+  request.path = path;
+  request.attempt = exchange->attempts;
+  request.body.text = body.data;
+  request.body.len = body.len;
+  request.key = oc_client_key(exchange->client);
+  exchange->has_played_head = 0;
+  exchange->piece = 0;
+  exchange->playing = oc_player_find(oc_client_player(exchange->client),
+                                     &request, &exchange->error);
+  oc_buf_free(&body);
+  oc_free(path);
+  if(!exchange->playing) {
+    fail(exchange);
+    return;
+  }
+  if(oc_recording_connect(exchange->playing) >= 0)
+    exchange->timing.connect = oc_recording_connect(exchange->playing);
+  oc_client_wait(exchange->client, exchange, oc_exchange_deadline(exchange));
+}
+
+/* }==== */
+
+/* When the exchange runs out of time, by its own clocks. */
+static int64_t own_deadline(const oc_exchange *exchange) {
   const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t deadline = OC_NEVER;
 
@@ -470,12 +729,25 @@ int64_t oc_exchange_deadline(const oc_exchange *exchange) {
   return deadline;
 }
 
+int64_t oc_exchange_deadline(const oc_exchange *exchange) {
+  int64_t deadline = own_deadline(exchange);
+  if(exchange->playing && !exchange->is_paused
+     && play_at(exchange) < deadline)
+    deadline = play_at(exchange);
+  return deadline;
+}
+
 void oc_exchange_expire(oc_exchange *exchange) {
   const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t now = oc_client_now(exchange->client);
   oc_code code;
   int64_t limit;
 
+  if(exchange->playing && !exchange->is_paused
+     && play_at(exchange) <= now) {
+    play(exchange);
+    return;
+  }
   if(exchange->state == OC_STATE_WAITING) {
     oc_client_stop_waiting(exchange->client, exchange);
     /* kept for whoever has not been told yet */
@@ -516,10 +788,11 @@ void oc_exchange_cancel(oc_exchange *exchange, oc_code code) {
 
 /* Goes on with a transfer that had to wait for its reader. */
 static void resume(oc_exchange *exchange) {
-  CURLcode result;
+  CURLcode result = CURLE_OK;
 
   exchange->is_paused = 0;
-  result = oc_client_resume(exchange->client, exchange->easy);
+  if(exchange->easy)
+    result = oc_client_resume(exchange->client, exchange->easy);
   exchange->life_ms = oc_client_now(exchange->client);
   if(result)
     oc_exchange_finish(exchange, (int)result);
@@ -530,13 +803,14 @@ static void resume(oc_exchange *exchange) {
 
 void oc_exchange_pace(oc_exchange *exchange, int has_reader) {
   exchange->has_reader = has_reader;
-  if(!has_reader && exchange->is_paused && exchange->easy)
+  if(!has_reader && exchange->is_paused
+     && (exchange->easy || exchange->playing))
     resume(exchange);
 }
 
 void oc_exchange_taken(oc_exchange *exchange) {
   exchange->taken = oc_reply_size(&exchange->response.reply);
-  if(exchange->is_paused && exchange->easy)
+  if(exchange->is_paused && (exchange->easy || exchange->playing))
     resume(exchange);
 }
 
@@ -600,6 +874,14 @@ static void send_request(oc_exchange *exchange) {
   exchange->done_ms = 0;
   exchange->taken = 0;
   exchange->is_paused = 0;
+  exchange->is_broken = 0;
+  if(oc_client_player(exchange->client)) {
+    begin_play(exchange);
+    return;
+  }
+  if(oc_client_recorder(exchange->client))
+    exchange->take = oc_take_new(oc_client_recorder(exchange->client),
+                                 exchange->sent_ms);
   exchange->easy = oc_client_take_easy(exchange->client, &result);
   if(!exchange->easy) {
     oc_curl_error_set(&exchange->error, result, "", 0);

@@ -1,8 +1,11 @@
 #include "oc_url.h"
 
 #include <curl/curl.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+#include "oc_alloc.h"
 
 /* One URL taken apart; the strings are libcurl's. */
 struct parts {
@@ -57,4 +60,40 @@ int oc_url_may_follow(const char *from, const char *to) {
   drop(&a);
   drop(&b);
   return may;
+}
+
+char *oc_url_path(const char *url) {
+  struct parts parts;
+  char *path = NULL;
+  char *query = NULL;
+  char *result = NULL;
+
+  if(take_apart(&parts, url)
+     && !curl_url_get(parts.url, CURLUPART_PATH, &path, 0)) {
+    size_t size;
+    curl_url_get(parts.url, CURLUPART_QUERY, &query, 0);
+    size = strlen(path) + (query ? strlen(query) : 0) + 2;
+    result = oc_malloc(size);
+    if(result)
+      snprintf(result, size, "%s%s%s", path, query ? "?" : "",
+               query ? query : "");
+  }
+  curl_free(path);
+  curl_free(query);
+  drop(&parts);
+  return result;
+}
+
+char *oc_url_join(const char *from, const char *location) {
+  struct parts parts;
+  char *url = NULL;
+  char *result = NULL;
+
+  if(take_apart(&parts, from)
+     && !curl_url_set(parts.url, CURLUPART_URL, location, 0)
+     && !curl_url_get(parts.url, CURLUPART_URL, &url, 0))
+    result = oc_strndup(url, strlen(url));
+  curl_free(url);
+  drop(&parts);
+  return result;
 }

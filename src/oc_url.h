@@ -10,4 +10,12 @@ int oc_url_is_valid(const char *url);
  */
 int oc_url_may_follow(const char *from, const char *to);
 
+/*
+ * Path and query of a URL. NULL: it is none, or out of memory; the caller
+ * frees.
+ */
+char *oc_url_path(const char *url);
+/* Where a Location leads from a URL; the same. */
+char *oc_url_join(const char *from, const char *location);
+
 #endif

@@ -56,6 +56,18 @@ local function header_lines(headers)
   return lines
 end
 
+-- Options that say nothing without another one, or contradict it.
+local function check_tapes(given)
+  if given.record and given.replay then
+    return "options 'record' and 'replay': one of them expected"
+  end
+  for _, name in ipairs { "replay_speed", "replay_match" } do
+    if given[name] ~= nil and not given.replay then
+      return ("option '%s': means nothing without 'replay'"):format(name)
+    end
+  end
+end
+
 local function has_authorization(headers)
   for name in pairs(headers or {}) do
     if name:lower() == "authorization" then
@@ -112,6 +124,10 @@ function client.new(given)
     errors.misuse("client: " .. message)
   end
   given = given or {}
+  message = check_tapes(given)
+  if message then
+    errors.misuse("client: " .. message)
+  end
 
   local url = given.base_url
   if not url then
@@ -129,6 +145,9 @@ function client.new(given)
   made.base_url, made.key = url, key
   made.http2 = given.http2 ~= false
   made.max_connections = given.max_connections or 0
+  made.record, made.replay = given.record, given.replay
+  made.replay_speed = type(given.replay_speed) == "number" and given.replay_speed or 0
+  made.replay_in_order = given.replay_match == "order"
   local self, _, problem = core.client(made)
   if not self then
     errors.misuse("client: " .. problem)
@@ -156,9 +175,19 @@ function client.new(given)
   state.key_function = type(given.api_key) == "function" and given.api_key or nil
   state.secret = type(given.api_key) == "table" and given.api_key or nil
   state.key_source = key_source
-  state.needs_key = is_opper(url) and not has_authorization(given.headers)
+  if (state.key_function or state.secret) and given.replay then
+    -- a tape needs no key, but another one may have been tried when it was made
+    local count = 0
+    state.secret = nil
+    state.key_function = function()
+      count = count + 1
+      return "none-" .. count
+    end
+  end
+  state.needs_key = is_opper(url) and not given.replay and not has_authorization(given.headers)
   private[self] = header_lines(given.headers)
   state.opper = options.copy { name = given.name, tags = given.tags, guard = given.guard }
+  state.record, state.replay = given.record, given.replay
   state.on_request, state.on_retry = given.on_request, given.on_retry
   state.retry_budget = given.retry_budget or math.max(RETRY_BUDGET, settings.max_retries)
   -- where certificates are looked for, and the way there: for the doctor
@@ -259,21 +288,39 @@ local methods = core.methods("client")
 
 ---Ends every request of this client (each with an error of kind `cancelled`),
 ---closes its connections and forgets the key. May be called again.
+---@return boolean? closed nil: it is, but not all of it could be recorded
+---@return opperchat.Error? err of kind `store`
 function methods:close()
   local state = core.open(self, "client")
-  if core.client_is_closed(self) then
-    return
+  if not core.client_is_closed(self) then
+    if state.on_close then
+      -- a host's loop lets go of the descriptor while it is still one
+      state.on_close()
+    end
+    core.client_close(self)
+    if state.secret then
+      secret.release(state.secret, self)
+    end
+    private[self] = {}
+    driver.tell(self)
   end
-  if state.on_close then
-    -- a host's loop lets go of the descriptor while it is still one
-    state.on_close()
+  local problem = core.client_record_problem(self)
+  if problem then
+    return nil, errors.new("store", "write_failed", state.record .. ": " .. problem)
   end
-  core.client_close(self)
-  if state.secret then
-    secret.release(state.secret, self)
+  return true
+end
+
+---The recordings of the tape (option `replay`) that no request has asked for, in
+---the order in which they would be played. Of a closed client too.
+---@return opperchat.Recording[] left
+function methods:replay_left()
+  core.open(self, "client")
+  local left = core.client_left(self)
+  if not left then
+    errors.misuse("replay_left: the client was made without 'replay'")
   end
-  private[self] = {}
-  driver.tell(self)
+  return left
 end
 
 -- `local client <close> = ...`: its requests hear of their end.

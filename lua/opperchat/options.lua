@@ -368,6 +368,10 @@ local kinds = {
     return is_finite(value) and value > 0 and value <= 1
   end,
   ["number >= 0"] = function(value) return is_finite(value) and value >= 0 end,
+  ["number > 0 or \"instant\""] = function(value)
+    return value == "instant" or is_finite(value) and value > 0
+  end,
+  ["\"exact\" or \"order\""] = function(value) return value == "exact" or value == "order" end,
   ["policy, function or list of them"] = function(value)
     return type(value) == "function" or type(value) == "table" or value == false
   end,
@@ -535,6 +539,10 @@ options.client = {
     on_retry = "function",
     max_retries = "integer >= 0",
     retry_budget = "integer >= 0",
+    record = "non-empty string",
+    replay = "non-empty string",
+    replay_speed = "number > 0 or \"instant\"",
+    replay_match = "\"exact\" or \"order\"",
   }),
 }
 

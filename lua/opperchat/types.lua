@@ -63,6 +63,10 @@
 ---function with each line; left out: what `OPPERCHAT_DEBUG` says
 ---@field http2? boolean (true)
 ---@field on_request? fun(info: opperchat.RequestInfo) called before each request
+---@field record? string path of a tape: every exchange is written down
+---@field replay? string path of a tape that is played in the place of any network
+---@field replay_speed? number|"instant" ("instant") 1: as it was recorded
+---@field replay_match? "exact"|"order" ("exact") "order": the next recording, whatever the body
 
 ---Where a key comes from: one of these.
 ---@class opperchat.SecretOptions
@@ -649,6 +653,14 @@ function History.repair(messages, options) end
 -- ---------------------------------------------------------------------------
 
 ---Connections, credentials, timeouts and limits, shared by any number of conversations.
+---A recording on a tape.
+---@class opperchat.Recording
+---@field line integer where it stands
+---@field method string
+---@field path string behind `base_url`
+---@field attempt integer
+---@field body? string what was sent, as JSON text
+
 ---@class opperchat.Client
 local Client = {}
 
@@ -699,7 +711,13 @@ function Client:model(id) end
 function Client:doctor(options) end
 
 ---Ends every request of this client, closes its connections and wipes its key.
+---@return boolean? closed nil: it is, but not all of it could be recorded
+---@return opperchat.Error? err of kind `store`
 function Client:close() end
+
+---The recordings of the tape (option `replay`) that no request has asked for.
+---@return opperchat.Recording[] left
+function Client:replay_left() end
 
 ---A list of messages, the options sent with it, and what can be done with both.
 ---@class opperchat.Conversation
