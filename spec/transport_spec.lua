@@ -6,7 +6,9 @@ local socket = require "socket"
 local cjson = require("cjson").new()
 local opperchat = require "opperchat"
 local options = require "opperchat.options"
+local Nginx = require "spec.support.nginx"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 
 local KEY = "op-5ecret-Key.0123456789"
 
@@ -18,49 +20,8 @@ for kind in ("network tls timeout http api protocol truncated cancelled limit"):
   KINDS[kind] = true
 end
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
-local function succeeds(command)
-  local result = os.execute("unset LD_PRELOAD; { " .. command .. "; } >/dev/null 2>&1")
-  return result == true or result == 0
-end
-
-local function has(program)
-  return succeeds("command -v " .. program .. " || test -x /usr/sbin/" .. program)
-end
-
--- What a command prints.
-local function output_of(command)
-  local pipe = assert(io.popen(command .. " 2>/dev/null", "r"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
-
-local function write_file(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  return path
-end
-
--- A new folder, for the spec to remove.
-local function new_folder()
-  local path = os.tmpname()
-  os.remove(path)
-  assert(succeeds("mkdir " .. quote(path)))
-  return path
-end
+local interpreter, quote, succeeds = shell.interpreter, shell.quote, shell.succeeds
+local has, output_of, write_file = shell.has, shell.output_of, shell.write_file
 
 -- A program in a process of its own; what it prints, and its exit code.
 local function child(program, environment)
@@ -1187,7 +1148,7 @@ describe("the transport", function()
       or output_of("locale -a"):match("fr_FR%.[Uu][Tt][Ff]%-?8")
     local folder, environment
     if not locale then
-      folder = new_folder()
+      folder = shell.new_folder()
       locale = "de_DE.UTF-8"
       environment = "LOCPATH=" .. quote(folder)
       if not succeeds("localedef -i de_DE -f UTF-8 " .. quote(folder .. "/" .. locale)) then
@@ -1247,151 +1208,65 @@ describe("the transport", function()
   end)
 
   describe("over TLS", function()
-    local folder, nginx, ports, problem
+    local front, folder, ports, problem
 
-    -- Ports that were free a moment ago.
-    local function free_ports(count)
-      local listeners, result = {}, {}
-      for i = 1, count do
-        listeners[i] = assert(socket.bind("127.0.0.1", 0))
-        local _, port = listeners[i]:getsockname()
-        result[i] = port
-      end
-      for _, listener in ipairs(listeners) do
-        listener:close()
-      end
-      return result
-    end
-
-    local function make_certificates()
-      local script = [[
-        set -e
-        cd "$1"
-        new_key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
-        openssl req -x509 $new_key -keyout ca.key -out ca.pem -days 2 -subj /CN=Test
-        openssl req -x509 $new_key -keyout other.key -out other.pem -days 2 -subj /CN=Other
-        sign() {
-          printf 'subjectAltName=%s\n' "$2" >"$1.ext"
-          openssl req $new_key -keyout "$1.key" -out "$1.csr" -subj "/CN=$1"
-          openssl x509 -req -in "$1.csr" -CA ca.pem -CAkey ca.key -set_serial "$4" -days "$3" \
-            -extfile "$1.ext" -out "$1.pem"
+    local SERVERS = [[
+      server {
+        listen 127.0.0.1:@port1 ssl http2;
+        location /protocol {
+          return 200 '{"choices":[{"message":{"content":"$server_protocol"}}]}';
         }
-        sign good DNS:localhost,IP:127.0.0.1 2 2
-        sign elsewhere DNS:elsewhere.example 2 3
-        sign old DNS:localhost,IP:127.0.0.1 -1 4
-      ]]
-      local path = write_file(folder .. "/certificates.sh", script)
-      return succeeds("sh " .. path .. " " .. quote(folder))
-    end
-
-    local CONFIG = [[
-      daemon off;
-      master_process off;
-      pid @folder/nginx.pid;
-      error_log @folder/error.log;
-      events {}
-      http {
-        access_log off;
-        client_body_temp_path @folder/body;
-        proxy_temp_path @folder/proxy;
-        fastcgi_temp_path @folder/fastcgi;
-        uwsgi_temp_path @folder/uwsgi;
-        scgi_temp_path @folder/scgi;
-        default_type application/json;
-        client_max_body_size 0;
-        ssl_certificate @folder/good.pem;
-        ssl_certificate_key @folder/good.key;
-        server {
-          listen 127.0.0.1:@port1 ssl http2;
-          location /protocol {
-            return 200 '{"choices":[{"message":{"content":"$server_protocol"}}]}';
-          }
-          location /v1 {
-            proxy_pass http://127.0.0.1:@port/v1;
-            proxy_http_version 1.1;
-            proxy_request_buffering off;
-          }
-          location /small {
-            client_max_body_size 1k;
-            proxy_pass http://127.0.0.1:@port/v1;
-          }
+        location /v1 {
+          proxy_pass http://127.0.0.1:@port/v1;
+          proxy_http_version 1.1;
+          proxy_request_buffering off;
         }
-        server {
-          listen 127.0.0.1:@port2 ssl;
-          ssl_certificate @folder/old.pem;
-          ssl_certificate_key @folder/old.key;
-        }
-        server {
-          listen 127.0.0.1:@port3 ssl;
-          ssl_certificate @folder/elsewhere.pem;
-          ssl_certificate_key @folder/elsewhere.key;
-        }
-        server {
-          listen 127.0.0.1:@port4 ssl http2;
-          keepalive_requests 2;
-          location / {
-            return 200 '{"choices":[{"message":{"content":"$server_protocol"}}]}';
-          }
-        }
-        server {
-          listen 127.0.0.1:@port5 ssl;
-          keepalive_timeout 0;
-          lingering_close off;
+        location /small {
           client_max_body_size 1k;
-          location / {
-            return 200 '{"choices":[{"message":{"content":"$server_protocol"}}]}';
-          }
-          location /small {
-            proxy_pass http://127.0.0.1:@port/v1;
-          }
+          proxy_pass http://127.0.0.1:@port/v1;
+        }
+      }
+      server {
+        listen 127.0.0.1:@port2 ssl;
+        ssl_certificate @folder/old.pem;
+        ssl_certificate_key @folder/old.key;
+      }
+      server {
+        listen 127.0.0.1:@port3 ssl;
+        ssl_certificate @folder/elsewhere.pem;
+        ssl_certificate_key @folder/elsewhere.key;
+      }
+      server {
+        listen 127.0.0.1:@port4 ssl http2;
+        keepalive_requests 2;
+        location / {
+          return 200 '{"choices":[{"message":{"content":"$server_protocol"}}]}';
+        }
+      }
+      server {
+        listen 127.0.0.1:@port5 ssl;
+        keepalive_timeout 0;
+        lingering_close off;
+        client_max_body_size 1k;
+        location / {
+          return 200 '{"choices":[{"message":{"content":"$server_protocol"}}]}';
+        }
+        location /small {
+          proxy_pass http://127.0.0.1:@port/v1;
         }
       }
     ]]
 
     setup(function()
-      if not has "nginx" or not has "openssl" then
-        problem = "no nginx or no openssl"
-        return
+      front, problem = Nginx.start(SERVERS, { ports = 5, port = server.port })
+      if front then
+        folder, ports = front.folder, front.ports
       end
-      folder = new_folder()
-      if not make_certificates() then
-        problem = "openssl made no certificates"
-        return
-      end
-      ports = free_ports(5)
-      local config = CONFIG:gsub("@folder", folder):gsub("@port(%d?)", function(i)
-        return tostring(i == "" and server.port or ports[tonumber(i)])
-      end)
-      write_file(folder .. "/nginx.conf", config)
-      -- It ends with the pipe, so with this process whatever becomes of it.
-      write_file(folder .. "/run.sh", [[
-        unset LD_PRELOAD
-        PATH=$PATH:/usr/sbin:/usr/local/sbin
-        nginx -p "$1" -c "$1/nginx.conf" >/dev/null 2>&1 </dev/null &
-        pid=$!
-        cat >/dev/null
-        kill "$pid"
-        wait "$pid"
-      ]])
-      nginx = assert(io.popen("sh " .. folder .. "/run.sh " .. folder .. " 2>/dev/null", "w"))
-      local deadline = socket.gettime() + 10
-      repeat
-        local probe = socket.connect("127.0.0.1", ports[5])
-        if probe then
-          probe:close()
-          return
-        end
-        socket.sleep(0.02)
-      until socket.gettime() > deadline
-      problem = "nginx did not start: " .. output_of("cat " .. folder .. "/error.log")
     end)
 
     teardown(function()
-      if nginx then
-        nginx:close()
-      end
-      if folder then
-        succeeds("rm -rf " .. quote(folder))
+      if front then
+        front:stop()
       end
     end)
 
