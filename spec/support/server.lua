@@ -166,6 +166,24 @@ function Server:release()
   return self:command("release")
 end
 
+--- Listens on one more port: on `port` if it is given, else on a free one. Its
+--- connections are served like all others, or handed on to `target`, a port.
+---@param port integer?
+---@param target integer?
+---@return integer port
+function Server:listen(port, target)
+  local result = self:command("listen", { port = port, target = target })
+  assert(type(result) == "number", result)
+  return result
+end
+
+--- Listens there no more; what is connected stays.
+---@param port integer
+function Server:unlisten(port)
+  self:command("unlisten", port)
+  return self
+end
+
 --- { open = connections now, accepted = connections ever, held =, queued =, requests = }
 ---@return table
 function Server:status()
