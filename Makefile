@@ -24,7 +24,8 @@ PREFIX = /usr/local
 # `make demo-extract FILE=letter.pdf` reads another document.
 FILE =
 
-# `make test SPECS=spec/json_spec.lua FILTER="some name"` runs a part.
+# `make test SPECS=spec/json_spec.lua FILTER="some name"` runs a part,
+# `make test MATRIX=all` all of spec/matrix_spec.lua.
 SPECS = $(sort $(wildcard spec/*_spec.lua spec/*/*_spec.lua))
 FILTER =
 BENCH =
@@ -231,6 +232,11 @@ valgrind: deps-test ## Run everything under valgrind
 gc: deps-test ## Run the specs with the collector as eager as it can be
 	@$(MAKE) all
 	@$(SET_PATHS) && OPPERCHAT_GC=1 $(RUN_SPECS) --name gc $(SPECS)
+
+.PHONY: reliability
+reliability: deps-test ## Try every fault, and write what comes of it into docs/reliability.md
+	@$(MAKE) all
+	@$(SET_PATHS) && MATRIX=write $(RUN_SPECS) --name reliability spec/matrix_spec.lua
 
 # What other systems than Linux wait with.
 POLL = VARIANT=poll- EXTRA_CFLAGS=-DOC_POLLER_POLL

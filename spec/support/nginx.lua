@@ -4,9 +4,10 @@
 --   ... https://127.0.0.1:front.ports[1], front.folder .. "/ca.pem" ...
 --   front:stop()
 --
--- In the folder are ca.pem, other.pem (an authority nobody has heard of), and
--- keys and certificates signed by ca: good (localhost and 127.0.0.1),
--- elsewhere (elsewhere.example), old (good, and expired).
+-- In the folder are ca.pem, other.pem (an authority nobody has heard of), keys
+-- and certificates signed by ca: good (localhost and 127.0.0.1), elsewhere
+-- (elsewhere.example), old (good, and expired); and foreign, good as well but
+-- signed by other.
 
 local socket = require "socket"
 local shell = require "spec.support.shell"
@@ -23,12 +24,13 @@ local CERTIFICATES = [[
   sign() {
     printf 'subjectAltName=%s\n' "$2" >"$1.ext"
     openssl req $new_key -keyout "$1.key" -out "$1.csr" -subj "/CN=$1"
-    openssl x509 -req -in "$1.csr" -CA ca.pem -CAkey ca.key -set_serial "$4" -days "$3" \
+    openssl x509 -req -in "$1.csr" -CA "$5.pem" -CAkey "$5.key" -set_serial "$4" -days "$3" \
       -extfile "$1.ext" -out "$1.pem"
   }
-  sign good DNS:localhost,IP:127.0.0.1 2 2
-  sign elsewhere DNS:elsewhere.example 2 3
-  sign old DNS:localhost,IP:127.0.0.1 -1 4
+  sign good DNS:localhost,IP:127.0.0.1 2 2 ca
+  sign elsewhere DNS:elsewhere.example 2 3 ca
+  sign old DNS:localhost,IP:127.0.0.1 -1 4 ca
+  sign foreign DNS:localhost,IP:127.0.0.1 2 5 other
 ]]
 
 -- What every configuration begins with.

@@ -95,7 +95,7 @@ function Server:reply(answer)
 end
 
 --- Queues a list of steps, played after the whole request has been read:
---- {"send", bytes} {"sleep", seconds} {"close"} {"reset"} {"stall"} {"hold"};
+--- {"send", bytes[, times]} {"sleep", seconds} {"close"} {"reset"} {"stall"} {"hold"};
 --- with {"hangup_before_reading"} first the connection is closed when the
 --- request begins to arrive, with {"before_body"} first the steps start after
 --- the request's headers. "hold" waits for `release`.

@@ -268,7 +268,9 @@ function Connection:play(steps)
   for _, step in ipairs(steps) do
     local verb, value = step[1], step[2]
     if verb == "send" then
-      self:send(value)
+      for _ = 1, step[3] or 1 do
+        self:send(value)
+      end
     elseif verb == "sleep" then
       self:sleep(value)
     elseif verb == "close" then

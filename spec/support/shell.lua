@@ -68,10 +68,21 @@ end
 --- How many descriptors this process has; nil where the system does not say.
 ---@return integer?
 function shell.count_descriptors()
-  local pipe = io.popen("ls /proc/$PPID/fd 2>/dev/null | wc -l", "r")
-  local count = tonumber(pipe:read("*a"))
-  pipe:close()
-  return count ~= 0 and count or nil
+  local status = io.open("/proc/self/status")
+  if not status then
+    return nil
+  end
+  local size = tonumber(status:read("*a"):match("FDSize:%s*(%d+)"))
+  status:close()
+  local count = 0
+  for fd = 0, size - 1 do
+    local file = io.open("/proc/self/fdinfo/" .. fd)
+    if file then
+      file:close()
+      count = count + 1
+    end
+  end
+  return count
 end
 
 return shell
