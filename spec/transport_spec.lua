@@ -5,7 +5,6 @@
 local socket = require "socket"
 local cjson = require("cjson").new()
 local opperchat = require "opperchat"
-local options = require "opperchat.options"
 local Nginx = require "spec.support.nginx"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
@@ -69,7 +68,7 @@ describe("the transport", function()
       base_url = server.url, api_key = KEY,
       timeout = { connect = 20, first_token = 20, idle = 20 },
       -- these specs are about one try
-      max_retries = options.client.known.max_retries and 0 or nil,
+      max_retries = 0,
     }
     for name, value in pairs(given or {}) do
       all[name] = value
@@ -1196,7 +1195,9 @@ describe("the transport", function()
     end
     local output, code = child(([[
       local opperchat = require "opperchat"
-      local chat = opperchat.conversation { client = opperchat.client { base_url = %q } }
+      local chat = opperchat.conversation {
+        client = opperchat.client { base_url = %q, max_retries = 0 },
+      }
       for i = 1, 3 do
         local _, err = chat:send(("x"):rep(3000000))
         io.write(err.kind, " ")

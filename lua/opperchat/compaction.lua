@@ -87,6 +87,7 @@ local function ask(state, job, messages, given)
   local scratch = conversation.new {
     client = of.client, model = model, name = own.name, tags = own.tags, guard = own.guard,
     trace_id = state.trace_id, messages = messages,
+    fallback_models = not given.model and own.fallback_models or nil,
   }
   local err = limits.check(state, of.client, model, function()
     return (tokens.of_request(scratch, { client = of.client, model = model, fields = 0 }))

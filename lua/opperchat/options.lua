@@ -490,6 +490,7 @@ options.client = {
     timeout = "table of seconds",
     max_connections = "integer >= 1",
     max_response_bytes = "integer >= 1",
+    max_buffered_bytes = "integer >= 1",
     proxy = "string without control characters",
     ca_file = "string without control characters",
     http2 = "boolean",

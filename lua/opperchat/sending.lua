@@ -302,6 +302,12 @@ local function prepare(self, prompt, plan)
   return prepared, err
 end
 
+-- How often requests of one turn may be sent again, all of them together.
+local function budget_of(self)
+  local own_client = core.state(self).options.client or client.default()
+  return { left = core.state(own_client).retry_budget }
+end
+
 -- What the end of the turn has to know.
 local function turn_of(self, plan, setup, fields, prepared)
   local state = core.state(self)
@@ -309,11 +315,10 @@ local function turn_of(self, plan, setup, fields, prepared)
   return {
     setup = setup, fields = fields, is_stream = plan.is_stream, given = plan.given,
     prepared = prepared, in_background = not plan.can_ask,
-    before = journal.before(self), budget = plan.budget,
+    before = journal.before(self),
+    budget = plan.budget or plan.fallbacks and budget_of(self) or nil,
     fallbacks = plan.fallbacks and copy(plan.fallbacks),
-    encode = plan.fallbacks and function(other)
-      local given = copy(plan.given)
-      given.model = other
+    encode = plan.fallbacks and function(given)
       return encode_fields(state, given, plan.is_stream)
     end,
     sent = {
@@ -381,8 +386,8 @@ local function start(self, prompt, plan)
       return (setup_of(state, own_client, client_state, true))
     end
   end
-  if plan.budget then
-    core.request_limit(sent, plan.budget.left)
+  if turn.budget then
+    core.request_limit(sent, turn.budget.left)
   end
   request.start(sent, id, given, turn)
   return sent
@@ -531,12 +536,6 @@ end
 local function can_retry(self, err)
   local _, is_open = core.kind(self)
   return answer.correction(err) and is_open and not core.is_busy(self)
-end
-
--- How often requests of one turn may be sent again, all of them together.
-local function budget_of(self)
-  local own_client = core.state(self).options.client or client.default()
-  return { left = core.state(own_client).retry_budget }
 end
 
 -- Sends, and again as long as the answer has the wrong shape.

@@ -27,8 +27,8 @@ store.SAVED = {
   prompt_cache_key = true, extra = true,
   -- others
   name = true, tags = true, guard = true, include_usage = true, keep_partial = true,
-  schema_retries = true, schema = true, context_window = true, max_cost = true,
-  max_tokens_total = true,
+  schema_retries = true, schema = true, fallback_models = true, context_window = true,
+  max_cost = true, max_tokens_total = true,
 }
 
 -- ---------------------------------------------------------------------------
