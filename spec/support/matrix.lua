@@ -41,7 +41,7 @@ local function head(content_type)
     .. "\r\nTransfer-Encoding: chunked\r\n\r\n"
 end
 
-local function event(text)
+local function delta(text)
   return 'data: {"choices":[{"index":0,"delta":{"content":"' .. text .. '"}}]}\n\n'
 end
 
@@ -57,12 +57,15 @@ local ANSWERS = {
   },
   streamed = {
     type = "text/event-stream", head = head "text/event-stream", chunk = chunk,
-    start = head "text/event-stream" .. chunk(event "Once upon"), drop = event " a",
-    most = event "Once upon" .. event " a time",
-    all = event "Once upon" .. event " a time"
+    start = head "text/event-stream" .. chunk(delta "Once upon"), drop = delta " a",
+    most = delta "Once upon" .. delta " a time",
+    all = delta "Once upon" .. delta " a time"
       .. 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n',
   },
 }
+
+--- What an answer of each form is made of.
+matrix.answers = ANSWERS
 
 -- }====
 
@@ -266,7 +269,8 @@ local function check_error(err, plan)
   check(not tostring(err):find(KEY, 1, true), "the key is in %s", tostring(err))
 end
 
-local function answer_with(server, answer)
+--- Lets the server do with its next request what a fault's `answer` says.
+function matrix.answer_with(server, answer)
   if not answer then
     return
   elseif answer.reply then
@@ -308,7 +312,7 @@ local function run(world, fault, form, driver, retries, url, heal)
       heal = nil
     end
   end
-  answer_with(world.server, plan.answer and plan.answer(answer, world))
+  matrix.answer_with(world.server, plan.answer and plan.answer(answer, world))
 
   local client = opperchat.client(options)
   local chat = opperchat.conversation {

@@ -71,6 +71,9 @@ local HTML = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n"
 
 local LOST, CUT = { "network", "connection_lost" }, { "truncated", "truncated" }
 
+-- A whole answer that breaks off has been seen by nobody.
+local UNSEEN = { retried = true }
+
 local groups = {}
 
 local function group(name)
@@ -115,8 +118,8 @@ group "The connection is reset" {
   { "in the first chunk size", answer = breaks(in_first_size, RESET), LOST, retried = true },
   { "in the first event", answer = breaks(in_first_event, RESET), LOST, retried = true,
     whole = false },
-  { "in the text", answer = breaks(in_body, RESET), LOST },
-  { "in a later chunk size", answer = breaks(in_later_size, RESET), LOST },
+  { "in the text", answer = breaks(in_body, RESET), LOST, whole = UNSEEN },
+  { "in a later chunk size", answer = breaks(in_later_size, RESET), LOST, whole = UNSEEN },
   { "in a later event", answer = breaks(in_later_event, RESET), LOST, whole = false },
 }
 
@@ -127,8 +130,8 @@ group "The connection is closed" {
   { "in the first chunk size", answer = breaks(in_first_size, CLOSE), CUT, retried = true },
   { "in the first event", answer = breaks(in_first_event, CLOSE), CUT, retried = true,
     whole = false },
-  { "in the text", answer = breaks(in_body, CLOSE), CUT },
-  { "in a later chunk size", answer = breaks(in_later_size, CLOSE), CUT },
+  { "in the text", answer = breaks(in_body, CLOSE), CUT, whole = UNSEEN },
+  { "in a later chunk size", answer = breaks(in_later_size, CLOSE), CUT, whole = UNSEEN },
   { "in a later event", answer = breaks(in_later_event, CLOSE), CUT, whole = false },
 }
 
@@ -169,14 +172,14 @@ local function sized(length, a)
 end
 
 group "The answer is broken" {
-  { "Content-Length is too long", CUT, answer = function(a)
+  { "Content-Length is too long", CUT, whole = UNSEEN, answer = function(a)
     return steps(sized(#a.most + 10, a), CLOSE)
   end },
   { "Content-Length is too short", "protocol", "bad_json", streamed = CUT,
     answer = function(a)
       return steps(sized(#a.most - 2, a), CLOSE)
     end },
-  { "the chunks are broken", LOST, answer = function(a)
+  { "the chunks are broken", LOST, whole = UNSEEN, answer = function(a)
     return steps(a.start .. "zz\r\nxx\r\n", STALL)
   end },
   { "the gzip is broken", "protocol", "bad_response", streamed = { "protocol", "bad_json" },

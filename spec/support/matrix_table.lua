@@ -12,8 +12,8 @@ local FORMS = { whole = "whole", streamed = "streamed" }
 
 -- "`network` | `connection_lost` | yes | | "
 local function cells(seen)
-  return ("| `%s` | `%s` | %s | %s |"):format(seen.kind, seen.code, seen.is_retried and "yes" or "no",
-    seen.deadline and "`" .. seen.deadline .. "`" or "")
+  return ("| `%s` | `%s` | %s | %s |"):format(seen.kind, seen.code,
+    seen.is_retried and "yes" or "no", seen.deadline and "`" .. seen.deadline .. "`" or "")
 end
 
 --- Lines of the table, of `seen[fault][form]` with kind, code, is_retried and
