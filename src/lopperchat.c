@@ -14,6 +14,7 @@
 #include "ljson.h"
 #include "lrequest.h"
 #include "lutil.h"
+#include "oc_alloc.h"
 #include "oc_clock.h"
 #include "oc_random.h"
 
@@ -51,6 +52,14 @@ static int libcurl_version(lua_State *L) {
   return 1;
 }
 
+#ifdef OC_COUNT_BLOCKS
+/* live_blocks() -> how many blocks of memory the core holds */
+static int live_blocks(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)oc_live_blocks());
+  return 1;
+}
+#endif
+
 EXPORT int luaopen_opperchat_core(lua_State *L);
 
 EXPORT int luaopen_opperchat_core(lua_State *L) {
@@ -59,6 +68,9 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
     { "now", now },
     { "sleep", sleep_for },
     { "curl_version", libcurl_version },
+#ifdef OC_COUNT_BLOCKS
+    { "live_blocks", live_blocks },
+#endif
     { NULL, NULL }
   };
   lua_newtable(L);
