@@ -9,7 +9,7 @@ local Server = require "spec.support.server"
 local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
-  "docs/media.md", "docs/history.md", "docs/keeping.md",
+  "docs/media.md", "docs/history.md", "docs/keeping.md", "docs/reliability.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.
@@ -135,6 +135,9 @@ local SCENES = {
   end },
   { "retryable", function(server)
     server:reply{ status = 503, body = "busy" }
+  end },
+  { "once more in", function(server)
+    server:reply{ status = 503, body = "busy", headers = { ["Retry-After-Ms"] = "20" } }
   end },
   { "client:model", function(server)
     server:reply(MODELS)
