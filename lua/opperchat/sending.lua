@@ -245,6 +245,8 @@ local function setup_of(state, own_client, client_state, is_refused)
   local key, err = client.key(own_client, is_refused)
   if key == nil then
     return nil, err
+  elseif core.client_is_closed(own_client) then
+    return nil, errors.new("cancelled", "closed", "the client was closed")
   end
   local settings = copy(client_state.settings)
   settings.key = key or nil
