@@ -432,7 +432,8 @@ end
 
 -- }====
 
---- Whether this run is checked by something that takes its time.
-matrix.is_slow = SLOW > 1
+--- Whether this run is checked by something that takes its time; how many
+--- seconds late a deadline may be, and how long a poll may take.
+matrix.is_slow, matrix.late, matrix.longest_poll = SLOW > 1, LATE, POLL
 
 return matrix
