@@ -59,11 +59,11 @@ requests.growth = { rss = 2048, lua = 512, descriptors = 40, blocks = 0 }
 
 --- Raises when it is more.
 ---@param samples table[] as `run` returns them
----@param from integer? compares with another tenth than the first
-function requests.check_growth(samples, from)
-  local first, last = samples[from or 1], samples[#samples]
+---@param is_short boolean? not long enough to tell growth from the coming and going of holes
+function requests.check_growth(samples, is_short)
+  local first, last = samples[is_short and 5 or 1], samples[#samples]
   for name, most in pairs(requests.growth) do
-    if first[name] and last[name] - first[name] > most then
+    if first[name] and last[name] - first[name] > most and not (is_short and name == "rss") then
       error(("%s: %.0f before, %.0f at the end"):format(name, first[name], last[name]), 0)
     end
   end
@@ -150,7 +150,9 @@ function Run:start(chat, driver, form, wanted)
         check(got == (answer and answer.content or ""), "told:", got, "answered:",
           tostring(answer and answer.content))
       end
-      if wanted then
+      -- one that meets the end of a kept connection is sent again, and may find
+      -- nothing else queued
+      if wanted and got ~= "ok" then
         check(got == wanted:sub(1, #got), "not a beginning:", got)
         check(not reply or got == wanted, "a part, taken for the whole:", got)
       end
