@@ -231,13 +231,15 @@ end
 -- Several bad ones together; some of them are cancelled.
 function Run:bad(count)
   local dice, list = self.dice, {}
-  local form = dice:pick(matrix.forms)
+  local form, is_silent = dice:pick(matrix.forms), dice:chance(30)
   for i = 1, count do
     local driver = dice:pick(matrix.drivers)
-    if dice:chance(15) then
-      -- silence, until it is cancelled
-      self.server:script { { "send", STREAM:sub(1, dice:roll(#STREAM)) }, { "stall" } }
+    -- which of them meets the silence is not certain: nobody may wait for it
+    if is_silent and driver == "blocking" then
       driver = "poll"
+    end
+    if is_silent and dice:chance(50) then
+      self.server:script { { "send", STREAM:sub(1, dice:roll(#STREAM)) }, { "stall" } }
     else
       matrix.answer_with(self.server, dice:pick(self.answers[form]))
     end
@@ -341,6 +343,7 @@ function requests.run(given)
     end
   end
   check(self.started == self.ended, "requests that have not ended")
+  check(not self.kinds.timeout, "requests that were left until their deadline")
 
   -- with the clients goes everything
   for client in pairs(self.chats) do
