@@ -24,10 +24,12 @@ PREFIX = /usr/local
 # `make demo-extract FILE=letter.pdf` reads another document.
 FILE =
 
-# `make test SPECS=spec/json_spec.lua FILTER="some name"` runs a part.
+# `make test SPECS=spec/json_spec.lua FILTER="some name"` runs a part,
+# `make test MATRIX=all` all of spec/matrix_spec.lua.
 SPECS = $(sort $(wildcard spec/*_spec.lua spec/*/*_spec.lua))
 FILTER =
 BENCH =
+SEED =
 
 # -- Nothing below needs to change --------------------------------------------
 
@@ -236,6 +238,23 @@ valgrind: deps-test ## Run everything under valgrind
 gc: deps-test ## Run the specs with the collector as eager as it can be
 	@$(MAKE) all
 	@$(SET_PATHS) && OPPERCHAT_GC=1 $(RUN_SPECS) --name gc $(SPECS)
+
+.PHONY: reliability
+reliability: deps-test ## Try every fault, and write what comes of it into docs/reliability.md
+	@$(MAKE) all
+	@$(SET_PATHS) && MATRIX=write $(RUN_SPECS) --name reliability spec/matrix_spec.lua
+
+# Counts the blocks of memory that the core holds.
+SOAK = VARIANT=soak- EXTRA_CFLAGS=-DOC_COUNT_BLOCKS
+
+.PHONY: soak
+soak: deps-test ## Minutes of requests, many of which fail, in one process (SEED=1 picks)
+	@$(MAKE) $(SOAK) all bench-programs
+	@$(MAKE) $(SOAK) run-soak
+
+.PHONY: run-soak
+run-soak:
+	@$(SET_PATHS) && $(LUA) spec/soak/run.lua $(SEED)
 
 # What other systems than Linux wait with.
 POLL = VARIANT=poll- EXTRA_CFLAGS=-DOC_POLLER_POLL

@@ -9,9 +9,8 @@ local Server = require "spec.support.server"
 local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
-  "docs/media.md", "docs/history.md", "docs/keeping.md",
-  "docs/security.md", "docs/debugging.md",
-  "docs/testing.md",
+  "docs/media.md", "docs/history.md", "docs/keeping.md", "docs/reliability.md",
+  "docs/security.md", "docs/debugging.md", "docs/testing.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.
@@ -137,6 +136,9 @@ local SCENES = {
   end },
   { "retryable", function(server)
     server:reply{ status = 503, body = "busy", headers = { ["retry-after-ms"] = "10" } }
+  end },
+  { "once more in", function(server)
+    server:reply{ status = 503, body = "busy", headers = { ["Retry-After-Ms"] = "20" } }
   end },
   { "client:model", function(server)
     server:reply(MODELS)

@@ -147,4 +147,25 @@ describe("the test server", function()
     end
     assert.truthy(refused)
   end)
+
+  it("listens on more ports, and hands on what comes there", function()
+    local port = server:listen()
+    local relay = server:listen(nil, server.port)
+    for _, one in ipairs{ port, relay } do
+      local answer, err = exchange({ port = one }, post("{}"))
+      assert.equal("closed", err or "closed")
+      assert.truthy(answer:find('"content":"ok"', 1, true))
+    end
+    assert.equal(2, #server:requests())
+    server:unlisten(port):unlisten(relay)
+    assert.is_nil((socket.connect("127.0.0.1", port)))
+    assert.is_nil((socket.connect("127.0.0.1", relay)))
+    assert.equal(port, server:listen(port))
+    assert.truthy(exchange({ port = port }, post("{}")):find('"content":"ok"', 1, true))
+    assert.equal(0, server:status().open)
+    -- nobody is there to hand it on to
+    relay = server:listen(nil, port)
+    server:unlisten(port)
+    assert.equal("", (exchange({ port = relay }, post("{}"))))
+  end)
 end)

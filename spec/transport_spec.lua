@@ -5,7 +5,9 @@
 local socket = require "socket"
 local cjson = require("cjson").new()
 local opperchat = require "opperchat"
+local Nginx = require "spec.support.nginx"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 
 local KEY = "op-5ecret-Key.0123456789"
 
@@ -17,49 +19,8 @@ for kind in ("network tls timeout http api protocol truncated cancelled limit"):
   KINDS[kind] = true
 end
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
-local function succeeds(command)
-  local result = os.execute("unset LD_PRELOAD; { " .. command .. "; } >/dev/null 2>&1")
-  return result == true or result == 0
-end
-
-local function has(program)
-  return succeeds("command -v " .. program .. " || test -x /usr/sbin/" .. program)
-end
-
--- What a command prints.
-local function output_of(command)
-  local pipe = assert(io.popen(command .. " 2>/dev/null", "r"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
-
-local function write_file(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  return path
-end
-
--- A new folder, for the spec to remove.
-local function new_folder()
-  local path = os.tmpname()
-  os.remove(path)
-  assert(succeeds("mkdir " .. quote(path)))
-  return path
-end
+local interpreter, quote, succeeds = shell.interpreter, shell.quote, shell.succeeds
+local has, output_of, write_file = shell.has, shell.output_of, shell.write_file
 
 -- A program in a process of its own; what it prints, and its exit code.
 local function child(program, environment)
@@ -1220,7 +1181,7 @@ describe("the transport", function()
       or output_of("locale -a"):match("fr_FR%.[Uu][Tt][Ff]%-?8")
     local folder, environment
     if not locale then
-      folder = new_folder()
+      folder = shell.new_folder()
       locale = "de_DE.UTF-8"
       environment = "LOCPATH=" .. quote(folder)
       if not succeeds("localedef -i de_DE -f UTF-8 " .. quote(folder .. "/" .. locale)) then

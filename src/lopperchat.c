@@ -16,6 +16,7 @@
 #include "lsecret.h"
 #include "lsystem.h"
 #include "lutil.h"
+#include "oc_alloc.h"
 #include "oc_clock.h"
 #include "oc_random.h"
 
@@ -53,6 +54,14 @@ static int libcurl_version(lua_State *L) {
   return 1;
 }
 
+#ifdef OC_COUNT_BLOCKS
+/* live_blocks() -> how many blocks of memory the core holds */
+static int live_blocks(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)oc_live_blocks());
+  return 1;
+}
+#endif
+
 EXPORT int luaopen_opperchat_core(lua_State *L);
 
 EXPORT int luaopen_opperchat_core(lua_State *L) {
@@ -61,6 +70,9 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
     { "now", now },
     { "sleep", sleep_for },
     { "curl_version", libcurl_version },
+#ifdef OC_COUNT_BLOCKS
+    { "live_blocks", live_blocks },
+#endif
     { NULL, NULL }
   };
   lua_newtable(L);

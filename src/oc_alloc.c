@@ -5,12 +5,26 @@
 
 static oc_allocator current = { malloc, realloc, free };
 
+#ifdef OC_COUNT_BLOCKS
+static size_t live_blocks;
+#define COUNT(change) (live_blocks += (change))
+
+size_t oc_live_blocks(void) {
+  return live_blocks;
+}
+#else
+#define COUNT(change) ((void)0)
+#endif
+
 void oc_set_allocator(const oc_allocator *allocator) {
   current = *allocator;
 }
 
 void *oc_malloc(size_t size) {
-  return current.malloc_fn(size ? size : 1);
+  void *block = current.malloc_fn(size ? size : 1);
+  if(block)
+    COUNT(1);
+  return block;
 }
 
 void *oc_calloc(size_t size) {
@@ -21,12 +35,17 @@ void *oc_calloc(size_t size) {
 }
 
 void *oc_realloc(void *block, size_t size) {
-  return current.realloc_fn(block, size ? size : 1);
+  void *moved = current.realloc_fn(block, size ? size : 1);
+  if(moved && !block)
+    COUNT(1);
+  return moved;
 }
 
 void oc_free(void *block) {
-  if(block)
+  if(block) {
+    COUNT((size_t)-1);
     current.free_fn(block);
+  }
 }
 
 char *oc_strndup(const char *text, size_t len) {

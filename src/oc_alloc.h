@@ -18,6 +18,11 @@ typedef struct oc_allocator {
 
 void oc_set_allocator(const oc_allocator *allocator);
 
+#ifdef OC_COUNT_BLOCKS
+/* Blocks that were allocated and not freed; for one thread alone. */
+size_t oc_live_blocks(void);
+#endif
+
 void *oc_malloc(size_t size);
 /* Zeroed memory for one object. */
 void *oc_calloc(size_t size);

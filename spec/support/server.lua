@@ -95,7 +95,7 @@ function Server:reply(answer)
 end
 
 --- Queues a list of steps, played after the whole request has been read:
---- {"send", bytes} {"sleep", seconds} {"close"} {"reset"} {"stall"} {"hold"};
+--- {"send", bytes[, times]} {"sleep", seconds} {"close"} {"reset"} {"stall"} {"hold"};
 --- with {"hangup_before_reading"} first the connection is closed when the
 --- request begins to arrive, with {"before_body"} first the steps start after
 --- the request's headers. "hold" waits for `release`.
@@ -164,6 +164,24 @@ end
 ---@return integer count how many there were
 function Server:release()
   return self:command("release")
+end
+
+--- Listens on one more port: on `port` if it is given, else on a free one. Its
+--- connections are served like all others, or handed on to `target`, a port.
+---@param port integer?
+---@param target integer?
+---@return integer port
+function Server:listen(port, target)
+  local result = self:command("listen", { port = port, target = target })
+  assert(type(result) == "number", result)
+  return result
+end
+
+--- Listens there no more; what is connected stays.
+---@param port integer
+function Server:unlisten(port)
+  self:command("unlisten", port)
+  return self
 end
 
 --- { open = connections now, accepted = connections ever, held =, queued =, requests = }

@@ -268,7 +268,9 @@ function Connection:play(steps)
   for _, step in ipairs(steps) do
     local verb, value = step[1], step[2]
     if verb == "send" then
-      self:send(value)
+      for _ = 1, step[3] or 1 do
+        self:send(value)
+      end
     elseif verb == "sleep" then
       self:sleep(value)
     elseif verb == "close" then
@@ -360,9 +362,66 @@ function Connection:serve()
   end
 end
 
+-- Relays ----------------------------------------------------------------------
+
+-- More ports: listener -> port it hands its connections on to, nil for those
+-- that are served here.
+local relays = {}
+local spawn, step
+
+-- Hands on what arrives until either side is gone.
+function Connection:pass_to(other)
+  if self.at <= #self.buffer then
+    other:send(self:read_bytes(#self.buffer - self.at + 1))
+  end
+  while true do
+    other:send(self:receive())
+  end
+end
+
+-- Hands a new connection on, with a second coroutine for the way back.
+function Connection:relay(port)
+  local sock = socket.connect("127.0.0.1", port)
+  if not sock then
+    return
+  end
+  local other = new_connection(sock)
+  other.partner, self.partner = self, other
+  step(spawn(other, function()
+    other:pass_to(self)
+  end))
+  self:pass_to(other)
+end
+
 -- Control ---------------------------------------------------------------------
 
 local commands = {}
+local listeners = {}
+
+-- Listens on one more port, which may be given; its connections are served as
+-- all others, or handed on to port `target`.
+function commands.listen(message)
+  local given = message.answer or {}
+  local listener, problem = socket.bind("127.0.0.1", given.port or 0, 1024)
+  if not listener then
+    return problem
+  end
+  listener:settimeout(0)
+  local _, port = listener:getsockname()
+  port = tonumber(port)
+  listeners[port] = listener
+  relays[listener] = given.target
+  return port
+end
+
+-- Listens there no more.
+function commands.unlisten(message)
+  local listener = listeners[message.answer]
+  if listener then
+    listeners[message.answer], relays[listener] = nil, nil
+    listener:close()
+  end
+end
 
 function commands.queue(message)
   queue[#queue + 1] = message.answer
@@ -414,7 +473,7 @@ end
 
 -- The loop --------------------------------------------------------------------
 
-local function spawn(connection, main)
+function spawn(connection, main)
   connection.thread = coroutine.create(main)
   connections[#connections + 1] = connection
   return connection
@@ -425,14 +484,19 @@ local function forget(connection)
   for i, other in ipairs(connections) do
     if other == connection then
       table.remove(connections, i)
-      return
+      break
     end
+  end
+  local partner = connection.partner
+  if partner then
+    connection.partner, partner.partner = nil, nil
+    forget(partner)
   end
 end
 
 -- Runs a connection until it waits again. The first resume hands over the
 -- connection itself, later ones why it was woken.
-local function step(connection, why)
+function step(connection, why)
   local thread = connection.thread
   local first = not connection.started
   connection.started = true
@@ -467,6 +531,10 @@ while coroutine.status(control.thread) ~= "dead" do
     os.exit(false)
   end
   local readers, writers, by_socket = { listener }, {}, {}
+  local is_listener = { [listener] = true }
+  for _, more in pairs(listeners) do
+    readers[#readers + 1], is_listener[more] = more, true
+  end
   local wake = end_of_life
   for _, connection in ipairs(connections) do
     by_socket[connection.sock] = connection
@@ -483,12 +551,14 @@ while coroutine.status(control.thread) ~= "dead" do
   local readable, writable = socket.select(readers, writers, math.max(0, wake - now))
   local ready = {}
   for _, sock in ipairs(readable) do
-    if sock == listener then
-      local client = listener:accept()
+    if is_listener[sock] then
+      local target = relays[sock]
+      local main = target and function(connection) connection:relay(target) end or Connection.serve
+      local client = sock:accept()
       while client do
         accepted = accepted + 1
-        ready[#ready + 1] = { spawn(new_connection(client, accepted), Connection.serve), "start" }
-        client = listener:accept()
+        ready[#ready + 1] = { spawn(new_connection(client, accepted), main), "start" }
+        client = sock:accept()
       end
     else
       ready[#ready + 1] = { by_socket[sock], "read" }
