@@ -125,11 +125,13 @@ FORCE:
 .SECONDARY: $(TEST_OBJECTS)
 -include $(CORE_OBJECTS:.o=.d) $(BINDING_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d)
 
+-include spec/fuzz/fuzz.mk
+
 # This tree's modules before whatever LUA_PATH and LUA_CPATH already hold.
 SET_PATHS = eval "$$(.ci/env '$(MODULE_DIR)')"
 
 .PHONY: programs
-programs: $(MODULE) $(TEST_PROGRAMS)
+programs: $(MODULE) $(TEST_PROGRAMS) $(FUZZ_PROGRAMS)
 
 # -- For users ----------------------------------------------------------------
 
@@ -194,7 +196,8 @@ endif
 .PHONY: test-one
 test-one: deps-test
 	@$(MAKE) programs
-	@$(SET_PATHS) && $(RUN_SPECS) $(if $(findstring jit,$(LUA)),,$(TEST_PROGRAMS)) \
+	@$(SET_PATHS) && $(RUN_SPECS) $(if $(findstring jit,$(LUA)),,$(TEST_PROGRAMS) \
+	  $(FUZZ_PROGRAMS)) \
 	  $(SPECS)
 
 .PHONY: lint
@@ -218,14 +221,28 @@ run-asan:
 	  UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1" \
 	  $(RUN_SPECS) --name asan \
 	  --preload "$$(gcc -print-file-name=libasan.so)" \
-	  $(TEST_PROGRAMS) $(SPECS)
+	  $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) $(SPECS)
 
 .PHONY: valgrind
 valgrind: deps-test ## Run everything under valgrind
 	@$(MAKE) programs
 	@$(SET_PATHS) && OPPERCHAT_SLOW=1 $(RUN_SPECS) --name valgrind \
 	  --wrap "valgrind -q --leak-check=full --error-exitcode=9 \
-	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(SPECS)
+	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) \
+	  $(SPECS)
+
+# clang and its runtime are not everywhere; Debian has libclang-rt-14-dev.
+.PHONY: fuzz
+fuzz: deps-test ## Look for inputs that break the core (SECONDS for each, FUZZ picks)
+	@if echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) \
+	  { return 0; }' | clang -fsanitize=fuzzer,address -x c - -o /dev/null \
+	  2>/dev/null; then \
+	  $(MAKE) $(FUZZ_SETTINGS) FUZZ="$(FUZZ)" fuzz-programs \
+	    && .ci/fuzz $(SECONDS) $(FUZZ); \
+	else \
+	  echo "no clang with libFuzzer: not fuzzed"; \
+	  echo "0 passed, 0 failed, 1 skipped"; \
+	fi
 
 .PHONY: gc
 gc: deps-test ## Run the specs with the collector as eager as it can be
