@@ -29,6 +29,7 @@ local turn = {}
 ---@field has_trimmed? boolean
 ---@field has_renewed? boolean
 ---@field attempts? integer of earlier tries
+---@field is_booked boolean
 ---@field calls? function[]
 
 -- Whether a model has refused, or has no room for the request just now.
@@ -111,16 +112,9 @@ local function tell_edits(chat, prepared)
   return {}
 end
 
----Keeps the books of a request that has ended.
----@param state table of the request; its outcome may become another one
----@return function[] calls to be made
-local function settle(state)
+-- What is counted of a turn, once.
+local function book(state)
   local of, chat = state.turn, state.conversation
-  if of.calls then
-    return of.calls
-  end
-  of.calls = {}
-  local own = core.state(chat)
   local told = state.failed and state.result.partial or state.result
   if of.attempts then
     state.result.attempts = (state.result.attempts or 1) + of.attempts
@@ -132,20 +126,39 @@ local function settle(state)
     state.result.requested_model = of.sent.model
   end
   if told and (told.usage or not state.failed) then
-    limits.book(own, told.usage)
+    limits.book(core.state(chat), told.usage)
   end
   local _, is_open = core.kind(chat)
-  if not is_open then
-    return of.calls
-  end
-  if not state.failed and told.usage then
+  if is_open and not state.failed and told.usage then
     tokens.learn(chat, state.client, told.usage, of.sent)
   end
-  if state.committed and of.before then
+end
+
+---Keeps the books of a request that has ended. May be called again when it did not
+---come to its end for want of memory.
+---@param state table of the request; its outcome may become another one
+---@return function[] calls to be made
+local function settle(state)
+  local of, chat = state.turn, state.conversation
+  if of.calls then
+    return of.calls
+  end
+  if not of.is_booked then
+    of.is_booked = true
+    book(state)
+  end
+  local _, is_open = core.kind(chat)
+  if is_open and state.committed and of.before then
     local saved, err = journal.after(chat, of.before, of.prepared)
+    of.before = nil
     if not saved then
       give_up(state, err)
     end
+  end
+  local own = core.state(chat)
+  of.calls = {}
+  if not is_open then
+    return of.calls
   end
   if state.committed and of.prepared then
     of.calls = tell_edits(chat, of.prepared)
