@@ -126,12 +126,13 @@ FORCE:
 -include $(CORE_OBJECTS:.o=.d) $(BINDING_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d)
 
 -include spec/fuzz/fuzz.mk
+-include spec/host/host.mk
 
 # This tree's modules before whatever LUA_PATH and LUA_CPATH already hold.
 SET_PATHS = eval "$$(.ci/env '$(MODULE_DIR)')"
 
 .PHONY: programs
-programs: $(MODULE) $(TEST_PROGRAMS) $(FUZZ_PROGRAMS)
+programs: $(MODULE) $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) $(HOST_PROGRAMS)
 
 # -- For users ----------------------------------------------------------------
 
@@ -197,7 +198,7 @@ endif
 test-one: deps-test
 	@$(MAKE) programs
 	@$(SET_PATHS) && $(RUN_SPECS) $(if $(findstring jit,$(LUA)),,$(TEST_PROGRAMS) \
-	  $(FUZZ_PROGRAMS)) \
+	  $(FUZZ_PROGRAMS)) $(HOST_PROGRAMS) \
 	  $(SPECS)
 
 .PHONY: lint
@@ -221,7 +222,7 @@ run-asan:
 	  UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1" \
 	  $(RUN_SPECS) --name asan \
 	  --preload "$$(gcc -print-file-name=libasan.so)" \
-	  $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) $(SPECS)
+	  $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) $(HOST_PROGRAMS) $(SPECS)
 
 .PHONY: valgrind
 valgrind: deps-test ## Run everything under valgrind
@@ -229,7 +230,7 @@ valgrind: deps-test ## Run everything under valgrind
 	@$(SET_PATHS) && OPPERCHAT_SLOW=1 $(RUN_SPECS) --name valgrind \
 	  --wrap "valgrind -q --leak-check=full --error-exitcode=9 \
 	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) \
-	  $(SPECS)
+	  $(HOST_DIR)/guest $(SPECS)
 
 # clang and its runtime are not everywhere; Debian has libclang-rt-14-dev.
 .PHONY: fuzz
