@@ -206,6 +206,11 @@ lint: deps-test ## Check the sources: luacheck, gcc and clang, house rules
 	@LUA_INCDIR="$(LUA_HEADERS)" \
 	  FLAGS="-std=c99 -D_GNU_SOURCE $(WARNINGS) -Werror -O2 $(CURL_CFLAGS)" .ci/lint
 
+.PHONY: analyze
+analyze: deps-test ## Look for mistakes without running anything: clang-tidy, cppcheck, gcc
+	@LUA_INCDIR="$(LUA_HEADERS)" \
+	  FLAGS="-std=c99 -D_GNU_SOURCE $(CURL_CFLAGS)" .ci/analyze
+
 ASAN = VARIANT=asan- CC=gcc CFLAGS="-O1 -g" \
   EXTRA_CFLAGS="-fsanitize=address,undefined -fno-omit-frame-pointer"
 
@@ -231,6 +236,22 @@ valgrind: deps-test ## Run everything under valgrind
 	  --wrap "valgrind -q --leak-check=full --error-exitcode=9 \
 	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) \
 	  $(HOST_DIR)/guest $(SPECS)
+
+# A module for threads: each Lua state in one of its own.
+TSAN = VARIANT=tsan- CC=gcc CFLAGS="-O1 -g" EXTRA_CFLAGS="-fsanitize=thread"
+
+.PHONY: tsan
+tsan: deps-test ## Run states in threads under ThreadSanitizer
+	@$(MAKE) $(TSAN) run-tsan
+
+.PHONY: run-tsan
+run-tsan: $(MODULE) $(HOST_DIR)/guest
+	@$(SET_PATHS) && $(HOST_DIR)/guest threads closing
+
+.PHONY: memory
+memory: deps-test ## Let each allocation fail, one after the other; takes an hour
+	@$(MAKE) programs
+	@$(SET_PATHS) && OPPERCHAT_MEMORY=full $(HOST_DIR)/memory
 
 # clang and its runtime are not everywhere; Debian has libclang-rt-14-dev.
 .PHONY: fuzz

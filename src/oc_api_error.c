@@ -211,7 +211,8 @@ void oc_api_error_read(oc_error *error, int status, const char *body,
       /* a code that is no text leaves the table's */
       if(valid)
         oc_error_set_name(error, code, valid);
-      error->retryable = is_retryable_status(atoi(code));
+      /* what is no number is 0, which is no status */
+      error->retryable = is_retryable_status(atoi(code)); /* NOLINT */
     }
   }
   else {

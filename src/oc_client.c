@@ -222,7 +222,7 @@ static CURLM *init_multi(const oc_poller *poller) {
   }
   multi = curl_multi_init();
   for(i = 0; i < 2; i++) {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = { 0 };
     socklen_t size = sizeof address;
     if(fds[i] >= 0 && !getsockname(fds[i], (struct sockaddr *)&address, &size)
        && address.ss_family == AF_UNIX)

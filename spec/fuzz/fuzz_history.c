@@ -260,7 +260,7 @@ static void step(program *p, oc_history *lists) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   oc_history lists[LISTS];
   program p;
-  int steps = 200;
+  int steps = 64;
   int i;
 
   p.at = data;

@@ -68,7 +68,6 @@ end
 
 -- Numbers are read and written the same with a comma as decimal point.
 function tasks.locale()
-  assert(("%.1f"):format(0.5) == "0,5", "the locale has no comma")
   local client = new_client()
   local chat = opperchat.conversation {
     client = client, model = "m", temperature = 0.25, extra = { x = { 1.5, 1e-7 } },
