@@ -78,6 +78,7 @@ build = {
         "src/oc_random.c",
         "src/oc_reply.c",
         "src/oc_response.c",
+        "src/oc_retry.c",
         "src/oc_save.c",
         "src/oc_setup.c",
         "src/oc_sse.c",

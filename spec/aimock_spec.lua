@@ -3,7 +3,6 @@
 
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
-local known = require("opperchat.options").client.known
 local cjson = require("cjson").new()
 local http = require "socket.http"
 
@@ -96,7 +95,7 @@ describe("aimock", function()
 
   before_each(function()
     client = opperchat.client { base_url = base .. "/v1", api_key = "k",
-      max_retries = known.max_retries and 0 or nil }
+      max_retries = 0 }
   end)
 
   after_each(function()

@@ -105,6 +105,7 @@ describe("a client", function()
   local function talk(given)
     given.base_url = given.base_url or server.url
     given.timeout = given.timeout or { connect = 20, first_token = 20 }
+    given.max_retries = given.max_retries or 0
     local client = opperchat.client(given)
     return opperchat.conversation { client = client, model = "test/model" }, client
   end

@@ -97,7 +97,7 @@ end
 
 setup(function()
   server = Server.start()
-  client = opperchat.client { base_url = server.url, api_key = "op-secret" }
+  client = opperchat.client { base_url = server.url, api_key = "op-secret", max_retries = 0 }
 end)
 
 teardown(function()

@@ -134,7 +134,7 @@ local SCENES = {
     } }, "tool_calls"))
   end },
   { "retryable", function(server)
-    server:reply{ status = 503, body = "busy" }
+    server:reply{ status = 503, body = "busy", headers = { ["retry-after-ms"] = "10" } }
   end },
   { "client:model", function(server)
     server:reply(MODELS)
@@ -426,15 +426,19 @@ describe("types.lua and the documentation", function()
 
   it("know all fields of a reply and of an error", function()
     local server = Server.start()
-    local chat = opperchat.conversation{ client = opperchat.client{ base_url = server.url } }
+    local chat = opperchat.conversation{ client = opperchat.client{ base_url = server.url },
+      model = "m", fallback_models = {} }
     server:reply(completion({
       role = "assistant", content = "ok", reasoning_content = "hm", refusal = "no",
       tool_calls = { call("call_1", "f", "{}") },
     }, "tool_calls"))
     local reply = assert(chat:send("Hi"))
-    server:reply{ status = 500, body = "no", headers = { ["X-Opper-Trace-Id"] = "trace" } }
+    server:reply{ status = 500, body = "no", headers = {
+      ["X-Opper-Trace-Id"] = "trace", ["Retry-After"] = "3600",
+    } }
     local _, err = chat:fork():clear():send("Hi")
     server:stop()
+    assert.truthy(reply.requested_model and err.requested_model and err.retry_after)
 
     for class, given in pairs{
       ["opperchat.Reply"] = reply, ["opperchat.Usage"] = reply.usage,

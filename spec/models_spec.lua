@@ -18,7 +18,8 @@ local LIST = [[{"object":"list","data":[
 local server, client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = KEY, timeout = { first_token = 20 } }
+  local given = { base_url = server.url, api_key = KEY, timeout = { first_token = 20 },
+    max_retries = 0 }
   for name, value in pairs(more or {}) do
     given[name] = value
   end

@@ -25,6 +25,7 @@ describe("regression:", function()
   local function converse(options)
     options = options or {}
     options.base_url = options.base_url or server.url
+    options.max_retries = options.max_retries or 0
     local client = opperchat.client(options)
     return opperchat.conversation { client = client, model = "m" }, client
   end

@@ -3,7 +3,6 @@
 
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
-local known = require("opperchat.options").client.known
 local Server = require "spec.support.server"
 local sse = require "spec.support.sse"
 
@@ -14,8 +13,7 @@ local STOP, DONE = finish("stop"), sse.done
 local server, client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = "k" }
-  given.max_retries = known.max_retries and 0 or nil
+  local given = { base_url = server.url, api_key = "k", max_retries = 0 }
   for name, value in pairs(more or {}) do
     given[name] = value
   end

@@ -6,7 +6,6 @@
 
 local opperchat = require "opperchat"
 local core = require "opperchat.core"
-local options = require "opperchat.options"
 local Server = require "spec.support.server"
 local sse = require "spec.support.sse"
 
@@ -136,7 +135,6 @@ local rows = {
 }
 
 -- What is tested here is one try.
-local NO_RETRIES = options.client.known.max_retries and 0 or nil
 
 local server, client
 
@@ -234,7 +232,7 @@ describe("a stream", function()
 
   before_each(function()
     server:reset()
-    client = opperchat.client { base_url = server.url, api_key = "k", max_retries = NO_RETRIES }
+    client = opperchat.client { base_url = server.url, api_key = "k", max_retries = 0 }
   end)
 
   after_each(function()

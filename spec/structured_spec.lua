@@ -39,7 +39,7 @@ describe("structured answers", function()
 
   before_each(function()
     server:reset()
-    client = opperchat.client{ base_url = server.url, api_key = "k" }
+    client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
     chat = opperchat.conversation{ client = client, model = "m" }
   end)
 
@@ -445,7 +445,7 @@ describe("guards", function()
 
   before_each(function()
     server:reset()
-    client = opperchat.client{ base_url = server.url, api_key = "k" }
+    client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
     chat = opperchat.conversation{ client = client, model = "m" }
   end)
 

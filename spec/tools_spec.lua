@@ -78,7 +78,7 @@ describe("tools", function()
 
   before_each(function()
     server:reset()
-    client = opperchat.client{ base_url = server.url, api_key = "k" }
+    client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
     chat = opperchat.conversation{ client = client, model = "m" }
   end)
 

@@ -5,7 +5,6 @@
 local socket = require "socket"
 local cjson = require("cjson").new()
 local opperchat = require "opperchat"
-local options = require "opperchat.options"
 local Server = require "spec.support.server"
 
 local KEY = "op-5ecret-Key.0123456789"
@@ -108,7 +107,7 @@ describe("the transport", function()
       base_url = server.url, api_key = KEY,
       timeout = { connect = 20, first_token = 20, idle = 20 },
       -- these specs are about one try
-      max_retries = options.client.known.max_retries and 0 or nil,
+      max_retries = 0,
     }
     for name, value in pairs(given or {}) do
       all[name] = value
@@ -941,6 +940,40 @@ describe("the transport", function()
       assert.equal("packed", assert(new_chat():send("hello")).content)
     end)
 
+    it("for what is packed much smaller, and no more memory is used", function()
+      if not has "gzip" or output_of("cat /proc/self/status"):find("VmHWM") == nil then
+        pending("no gzip or no /proc")
+        return
+      elseif os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS") then
+        pending("memory is counted differently here")
+        return
+      end
+      local bomb = output_of("head -c 200000000 /dev/zero | gzip -9")
+      assert.truthy(#bomb < 300000)
+      for _, status in ipairs { 200, 400 } do
+        server:reset()
+        server:default { status = status, body = bomb, headers = { ["Content-Encoding"] = "gzip" } }
+        local output, code = child(([[
+          local opperchat = require "opperchat"
+          local function peak()
+            return tonumber(io.open("/proc/self/status"):read("*a"):match("VmHWM:%%s*(%%d+)"))
+          end
+          local client = opperchat.client { base_url = %q, max_retries = 0 }
+          local chat = opperchat.conversation { client = client, model = "m" }
+          local first = peak()
+          for i = 1, 3 do
+            local _, err = chat:send("hello", { stream = i == 2 })
+            io.write(err.kind, " ")
+          end
+          io.write(peak() - first < 90000 and "small" or peak() - first)
+        ]]):format(server.url))
+        -- a stream is not asked for packed, so it is taken as it comes
+        assert.equal(status == 200 and "limit protocol limit small" or "http http http small",
+          output)
+        assert.equal(0, code)
+      end
+    end)
+
     it("for headers", function()
       local wanted = { kind = "limit", code = "headers_too_large" }
       local steps = { { "send", "HTTP/1.1 200 OK\r\n" } }
@@ -1235,7 +1268,9 @@ describe("the transport", function()
     end
     local output, code = child(([[
       local opperchat = require "opperchat"
-      local chat = opperchat.conversation { client = opperchat.client { base_url = %q } }
+      local chat = opperchat.conversation {
+        client = opperchat.client { base_url = %q, max_retries = 0 },
+      }
       for i = 1, 3 do
         local _, err = chat:send(("x"):rep(3000000))
         io.write(err.kind, " ")
@@ -1314,6 +1349,15 @@ describe("the transport", function()
           location /small {
             client_max_body_size 1k;
             proxy_pass http://127.0.0.1:@port/v1;
+          }
+          location /down {
+            return 307 http://127.0.0.1:@port/v1/chat/completions;
+          }
+          location /same {
+            return 307 http://127.0.0.1:@port1/v1/chat/completions;
+          }
+          location /up {
+            return 307 https://127.0.0.1:@port1/v1/chat/completions;
           }
         }
         server {
@@ -1499,6 +1543,54 @@ describe("the transport", function()
       end
     end)
 
+    tls_test("is never left on a redirect", function()
+      for _, path in ipairs { "/down", "/same" } do
+        local chat = tls_chat(1, path)
+        local reply, err = chat:send("hello")
+        assert.is_nil(reply)
+        check_error(err)
+        assert.equal("redirect", err.code)
+        assert.equal(307, err.status)
+        assert.is_false(err.retryable)
+        assert.equal(3, #chat)
+      end
+      assert.equal(0, #server:requests())
+      assert.equal("ok", assert(tls_chat(1, "/up"):send("hello")).content)
+      assert.equal("Bearer " .. KEY, server:requests()[1].headers.authorization)
+    end)
+
+    tls_test("shares a connection with a stream that waits for its reader", function()
+      local events = { 'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n' }
+      for i = 2, 400 do
+        events[i] = 'data: {"choices":[{"index":0,"delta":{"content":"'
+          .. ("%04d"):format(i) .. ("x"):rep(9996) .. '"}}]}\n\n'
+      end
+      events[401] = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+      for _, http2 in ipairs { true, false } do
+        server:reset()
+        server:stream(events)
+        local slow = tls_chat(1, nil, { http2 = http2, max_buffered_bytes = 50000 })
+        local client = client_of(slow)
+        local request = slow:stream("hello")
+        local parts = { request() }
+        for i = 1, 5 do
+          local other = opperchat.conversation { client = client, model = "m" }
+          assert.equal("ok", assert(other:send("hello " .. i)).content)
+          assert(other:send(("x"):rep(100000), { stream = true }))
+          local waiting = #request:content() - #parts[1]
+          assert.is_true(waiting <= 100000, waiting)
+        end
+        for piece in request do
+          parts[#parts + 1] = piece
+        end
+        local text = table.concat(parts)
+        assert.equal(399 * 10000, #text)
+        assert.equal("0400x", text:sub(-10000, -9996))
+        assert.equal(0, client:active())
+        client:close()
+      end
+    end)
+
     tls_test("goes on when the server sends the connection away", function()
       for _, i in ipairs { 4, 5 } do
         local chat = tls_chat(i, "/")
@@ -1513,7 +1605,7 @@ describe("the transport", function()
       local output, code = child(([[
         local opperchat = require "opperchat"
         for _, url in ipairs { %q, %q, %q } do
-          local client = opperchat.client { base_url = url, ca_file = %q }
+          local client = opperchat.client { base_url = url, ca_file = %q, max_retries = 0 }
           for _, http2 in ipairs { true, false } do
             local chat = opperchat.conversation { client = client }
             local _, err = chat:send(("x"):rep(3000000))

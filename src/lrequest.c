@@ -35,7 +35,9 @@ typedef struct lrequest {
   int is_cancelled;         /* by the program: it wants no more deltas */
   struct told told;         /* how much of the reply handlers have seen */
   size_t taken;             /* and how much of the content was asked for */
-  int told_attempts;        /* on_retry was told of the failure of this one */
+  int told_retries;         /* so many of them on_retry was told */
+  int is_read;              /* by a loop that asks for its text */
+  int has_handlers;         /* which are told what arrives */
 } lrequest;
 
 /* {==== the end of a turn ==== */
@@ -352,25 +354,29 @@ static void tell_new_calls(lua_State *L, lrequest *request) {
     tell_new_call(L, request, i);
 }
 
-/* Tells on_retry that an attempt has failed, and how long until the next. */
+/*
+ * Tells on_retry that an attempt has failed, and how long it is until the
+ * next one. That may have begun when the host was slow, with its own news.
+ */
 static void tell_retry(lua_State *L, lrequest *request) {
-  oc_exchange *exchange = request->exchange;
-  int64_t wait = oc_exchange_retry_wait(exchange);
-  int attempts = oc_exchange_attempts(exchange);
+  const oc_exchange *exchange = request->exchange;
+  int retries = oc_exchange_retries(exchange);
   int top = lua_gettop(L);
 
-  if(wait < 0 || attempts == request->told_attempts || request->is_cancelled)
+  if(retries == request->told_retries || request->is_cancelled)
     return;
-  request->told_attempts = attempts;
+  request->told_retries = retries;
   if(push_handler(L, "on_retry")) {
+    int64_t wait = oc_exchange_retry_wait(exchange);
     lua_createtable(L, 0, 3);
     lua_pushnumber(L, (lua_Number)wait / 1000);
     lua_setfield(L, -2, "wait");
-    lcompat_push_integral(L, attempts);
+    lcompat_push_integral(L, oc_exchange_attempts(exchange) - !wait);
     lua_setfield(L, -2, "attempt");
-    loutcome_push_error(L, exchange, oc_exchange_error(exchange));
+    loutcome_push_error(L, exchange, oc_exchange_retry_error(exchange));
     lua_setfield(L, -2, "err");
-    lua_call(L, 1, 0);
+    lua_pushvalue(L, 1);
+    lua_call(L, 2, 0);
   }
   lua_settop(L, top);
 }
@@ -396,6 +402,8 @@ static void tell_news(lua_State *L, lrequest *request) {
 int lrequest_deliver(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
   tell_news(L, request);
+  if(request->has_handlers)
+    oc_exchange_taken(request->exchange);
   if(!lrequest_settle(L, 1))
     return 0;
   lua_getfield(L, 2, "on_end");
@@ -438,14 +446,33 @@ static int has_ended(lua_State *L) {
 
 /*
  * take(request) -> the content that arrived since the last time | nil.
- * For a program that asks instead of being told.
+ * For a program that asks instead of being told: from now on the transfer
+ * pauses when it does not.
  */
 static int take(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  if(!request->is_read) {
+    request->is_read = 1;
+    oc_exchange_pace(request->exchange, 1);
+  }
+  oc_exchange_taken(request->exchange);
   if(!fetch_content(request, 0, request->taken).len)
     return 0;
   request->taken += push_live(L, request, fetch_content, 0, request->taken);
   return 1;
+}
+
+/*
+ * request_pace(request, has_handlers): whether what arrives waits to be told
+ * to handlers. Without them, and unless take() is called, nobody waits for
+ * the pieces, and the transfer does not wait for anybody.
+ */
+static int request_pace(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  request->has_handlers = lua_toboolean(L, 2);
+  request->is_read = 0;
+  oc_exchange_pace(request->exchange, request->has_handlers);
+  return 0;
 }
 
 /* content(request) -> the content that has arrived so far */
@@ -463,6 +490,11 @@ static int64_t milliseconds(lua_State *L, int index, const char *name) {
   if(seconds <= 0)
     return 0;
   return seconds > 1e9 ? 0 : seconds < 0.001 ? 1 : (int64_t)(seconds * 1000);
+}
+
+/* A number of retries. */
+static int at_most(double retries) {
+  return retries > 1e6 ? 1000000 : retries > 0 ? (int)retries : 0;
 }
 
 /* The list of header lines in the field "headers", as a userdata on top. */
@@ -494,8 +526,9 @@ static int setup_gc(lua_State *L) {
  * common, made once
  *
  * `settings`: key, headers (lines), connect, first_token, idle, total
- * (seconds, absent: none), max_response, max_event (bytes); get (the path
- * of a document to get; absent: it is for conversations).
+ * (seconds, absent: none), max_response, max_event, max_buffered (bytes),
+ * max_retries; get (the path of a document to get; absent: it is for
+ * conversations).
  */
 static int setup_new(lua_State *L) {
   oc_client *client = lclient_open(L, 1);
@@ -517,7 +550,8 @@ static int setup_new(lua_State *L) {
   options.max_response =
     (size_t)lutil_number_field(L, 2, "max_response", 64e6);
   options.max_event = (size_t)lutil_number_field(L, 2, "max_event", 16e6);
-  options.max_retries = (int)lutil_number_field(L, 2, "max_retries", 0);
+  options.max_buffered = (size_t)lutil_number_field(L, 2, "max_buffered", 0);
+  options.max_retries = at_most(lutil_number_field(L, 2, "max_retries", 0));
   options.headers = push_headers(L, 2, &options.header_count);
   box = lua_newuserdata(L, sizeof *box);
   *box = NULL;
@@ -672,8 +706,11 @@ static int request_again(lua_State *L) {
                              (int64_t)lua_tonumber(L, 5));
   if(!exchange)
     return lutil_fail(L, OC_E_NOMEM);
+  oc_exchange_follow(exchange, request->exchange);
+  oc_exchange_pace(exchange, request->has_handlers || request->is_read);
   oc_exchange_unref(request->exchange);
   request->exchange = exchange;
+  request->told_retries = 0;
   oc_history_free(&request->base);
   oc_history_free(&request->history);
   oc_history_fork(&conversation->history, &request->base);
@@ -683,13 +720,18 @@ static int request_again(lua_State *L) {
   return 1;
 }
 
-/* request_limit(request, retries): so many attempts more, and not what its
-   setup says */
+/* request_limit(request, retries): at most so many attempts more */
 static int request_limit(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  lua_Number retries = luaL_checknumber(L, 2);
-  oc_exchange_limit(request->exchange, retries > 0 ? (int)retries : 0);
+  oc_exchange_limit(request->exchange, at_most(luaL_checknumber(L, 2)));
   return 0;
+}
+
+/* request_retries(request) -> how often it was sent again after a failure */
+static int request_retries(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  lcompat_push_integral(L, oc_exchange_retries(request->exchange));
+  return 1;
 }
 
 /* request_cancel(request): ends it, unless it has ended. */
@@ -757,6 +799,8 @@ void lrequest_register(lua_State *L) {
     { "request_tokens", request_tokens },
     { "request_again", request_again },
     { "request_limit", request_limit },
+    { "request_retries", request_retries },
+    { "request_pace", request_pace },
     { "request_cancel", request_cancel },
     { "request_abort", request_abort },
     { "request_state", request_state },

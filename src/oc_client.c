@@ -530,6 +530,19 @@ void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy) {
   }
 }
 
+CURLcode oc_client_resume(oc_client *client, CURL *easy) {
+  CURLcode result;
+  sigpipe_guard guard;
+
+  client->now_ms = oc_now_ms();
+  sigpipe_hold(client, &guard);
+  /* hands over what it has kept back, and sets a timer to go on */
+  result = curl_easy_pause(easy, CURLPAUSE_CONT);
+  sigpipe_release(&guard);
+  oc_poller_flush(client->poller);
+  return result;
+}
+
 void oc_client_wait(oc_client *client, oc_exchange *exchange,
                     int64_t deadline_ms) {
   enlist(client, exchange);

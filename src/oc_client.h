@@ -101,6 +101,8 @@ void oc_client_wait(oc_client *client, oc_exchange *exchange,
 void oc_client_stop_waiting(oc_client *client, oc_exchange *exchange);
 /* Queues the exchange for oc_client_next(), once. */
 void oc_client_news(oc_client *client, oc_exchange *exchange);
+/* Lets a transfer go on that its write callback has paused. */
+CURLcode oc_client_resume(oc_client *client, CURL *easy);
 /* A request goes to another place than the client's own. */
 void oc_client_note_url(oc_client *client, const char *url);
 /* A deadline may have come closer. */

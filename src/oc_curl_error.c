@@ -56,7 +56,4 @@ void oc_curl_error_set(oc_error *error, CURLcode result, const char *detail,
   oc_code code = translate(result, is_connected);
   oc_error_set(error, code, "%s: %s", oc_code_message(code),
                *detail ? detail : curl_easy_strerror(result));
-  /* a certificate does not get better by asking again */
-  if(oc_code_kind(code) == OC_KIND_TLS)
-    error->retryable = 0;
 }

@@ -49,7 +49,9 @@ static int is_retryable(oc_code code) {
   case OC_KIND_TRUNCATED:
     return 1;
   default:
-    return 0;
+    /* a connection may break in the middle of a handshake, and one without
+       an announced length before the body; a certificate gets no better */
+    return code == OC_E_TLS || code == OC_E_EMPTY;
   }
 }
 

@@ -37,8 +37,12 @@ struct oc_exchange {
   int64_t retry_wait_ms;        /* how long the next one waits */
   int64_t retry_at_ms;          /* when it is sent */
   int redirects;
+  int has_reader;               /* it takes the answer as it arrives */
+  size_t taken;                 /* bytes of it, so far */
+  int is_paused;                /* until it has taken the rest */
   oc_response response;
   oc_error error;               /* code is OC_OK unless it failed */
+  oc_error last_error;          /* of the attempt before this one */
   char detail[CURL_ERROR_SIZE]; /* libcurl's own words */
   /* times, milliseconds of oc_clock */
   int64_t started_ms;
@@ -75,6 +79,13 @@ static size_t on_header(char *line, size_t size, size_t count, void *user) {
                             &exchange->error) ? 0 : len;
 }
 
+/* Whether so much of the answer has not been taken that no more is wanted. */
+static int is_behind(const oc_exchange *exchange) {
+  size_t limit = exchange->setup->max_buffered;
+  return limit
+         && oc_reply_size(&exchange->response.reply) - exchange->taken >= limit;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   oc_exchange *exchange = user;
   oc_response *response = &exchange->response;
@@ -83,6 +94,10 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   if(!len)
     return 0;
   exchange->life_ms = oc_client_now(exchange->client);
+  if(exchange->has_reader && is_behind(exchange)) {
+    exchange->is_paused = 1;
+    return CURL_WRITEFUNC_PAUSE;
+  }
   exchange->state = OC_STATE_RECEIVING;
   if(response->mode == OC_RESPONSE_UNKNOWN)
     read_status(exchange);
@@ -168,12 +183,15 @@ static void release_easy(oc_exchange *exchange) {
 void oc_exchange_unref(oc_exchange *exchange) {
   if(!exchange || --exchange->refs)
     return;
+  if(exchange->state == OC_STATE_WAITING)
+    oc_client_stop_waiting(exchange->client, exchange);
   release_easy(exchange);
   oc_free(exchange->moved_to);
   oc_body_free(&exchange->body);
   oc_buf_free(&exchange->small);
   oc_response_free(&exchange->response);
   oc_error_clear(&exchange->error);
+  oc_error_clear(&exchange->last_error);
   oc_setup_unref(exchange->setup);
   oc_free(exchange);
 }
@@ -240,33 +258,36 @@ static void read_hints(const oc_exchange *exchange, oc_retry_hints *hints) {
  * Whether the request waits to be sent once more. Not when something of the
  * answer has arrived (the caller may have seen it), not when the server
  * wants a longer wait than anybody should be kept for, and not when it
- * could not end in time.
+ * could not end in time. Notes what the server says of it in any case.
  */
 static int waits_to_retry(oc_exchange *exchange) {
   const oc_setup *setup = exchange->setup;
+  oc_error *error = &exchange->error;
   oc_retry_hints hints;
-  int64_t wait;
+  int64_t wait = -1;
+  int is_worth;
 
-  read_hints(exchange, &hints);
-  wait = oc_retry_after(&hints, oc_error_message(&exchange->error),
-                        time(NULL));
-  if(wait >= 0 && oc_response_is_error(&exchange->response))
-    exchange->error.retry_after_ms = wait;
-  if(exchange->retries >= exchange->max_retries
+  memset(&hints, 0, sizeof hints);
+  if(oc_retry_is_answer(error)) {
+    read_hints(exchange, &hints);
+    wait = oc_retry_after(&hints, oc_error_message(error), time(NULL));
+    error->retry_after_ms = wait > 0 ? wait : 0;
+  }
+  is_worth = oc_retry_is_worth(error, &hints);
+  if(oc_retry_is_answer(error))
+    error->retryable = is_worth;
+  if(!is_worth || wait > OC_RETRY_MAX_MS
+     || exchange->retries >= exchange->max_retries
      || oc_client_is_closed(exchange->client)
-     || oc_response_has_output(&exchange->response)
-     || !oc_retry_is_worth(&exchange->error, &hints)
-     || wait > OC_RETRY_MAX_MS)
+     || oc_reply_has_output(&exchange->response.reply))
     return 0;
-  if(wait < 0 || !oc_response_is_error(&exchange->response))
+  if(wait < 0)
     wait = oc_retry_backoff(exchange->retries + 1);
   exchange->retry_wait_ms = wait;
   exchange->retry_at_ms = oc_now_ms() + wait;
-  if(setup->deadlines.total_ms
-     && exchange->retry_at_ms
-        >= exchange->started_ms + setup->deadlines.total_ms)
-    return 0;
-  return 1;
+  return !setup->deadlines.total_ms
+         || exchange->retry_at_ms
+            < exchange->started_ms + setup->deadlines.total_ms;
 }
 
 /* An attempt has come to nothing: `error` says why. */
@@ -277,7 +298,6 @@ static void fail(oc_exchange *exchange) {
     release_easy(exchange);
     exchange->retries++;
     exchange->state = OC_STATE_WAITING;
-    exchange->done_ms = 0;
     oc_client_wait(exchange->client, exchange, exchange->retry_at_ms);
     /* whoever counts down wants to know */
     oc_client_news(exchange->client, exchange);
@@ -289,6 +309,7 @@ static void fail(oc_exchange *exchange) {
 }
 
 static void fail_with(oc_exchange *exchange, oc_code code) {
+  oc_error_clear(&exchange->error);
   oc_error_set(&exchange->error, code, "%s", oc_code_message(code));
   fail(exchange);
 }
@@ -365,7 +386,8 @@ static void read_times(oc_exchange *exchange) {
   curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME, &first_byte);
   exchange->timing.connect = connect;
   if(first_byte > 0)
-    exchange->timing.first_byte = first_byte;
+    exchange->timing.first_byte = first_byte
+      + (double)(exchange->sent_ms - exchange->started_ms) / 1000.0;
 }
 
 static void send_request(oc_exchange *exchange);
@@ -427,7 +449,9 @@ int64_t oc_exchange_deadline(const oc_exchange *exchange) {
     return exchange->retry_at_ms;
   if(exchange->done_ms)
     return exchange->done_ms + DONE_GRACE_MS;
-  if(!exchange->first_token_ms) {
+  if(exchange->is_paused)
+    deadline = OC_NEVER;
+  else if(!exchange->first_token_ms) {
     if(limits->first_token_ms)
       deadline = exchange->sent_ms + limits->first_token_ms;
   }
@@ -446,7 +470,10 @@ void oc_exchange_expire(oc_exchange *exchange) {
 
   if(exchange->state == OC_STATE_WAITING) {
     oc_client_stop_waiting(exchange->client, exchange);
-    oc_error_clear(&exchange->error);
+    /* kept for whoever has not been told yet */
+    oc_error_clear(&exchange->last_error);
+    exchange->last_error = exchange->error;
+    memset(&exchange->error, 0, sizeof exchange->error);
     send_request(exchange);
     return;
   }
@@ -477,6 +504,32 @@ void oc_exchange_expire(oc_exchange *exchange) {
 void oc_exchange_cancel(oc_exchange *exchange, oc_code code) {
   if(!oc_exchange_has_ended(exchange))
     fail_with(exchange, code);
+}
+
+/* Goes on with a transfer that had to wait for its reader. */
+static void resume(oc_exchange *exchange) {
+  CURLcode result;
+
+  exchange->is_paused = 0;
+  result = oc_client_resume(exchange->client, exchange->easy);
+  exchange->life_ms = oc_client_now(exchange->client);
+  if(result)
+    oc_exchange_finish(exchange, (int)result);
+  else
+    oc_client_note_deadline(exchange->client,
+                            oc_exchange_deadline(exchange));
+}
+
+void oc_exchange_pace(oc_exchange *exchange, int has_reader) {
+  exchange->has_reader = has_reader;
+  if(!has_reader && exchange->is_paused && exchange->easy)
+    resume(exchange);
+}
+
+void oc_exchange_taken(oc_exchange *exchange) {
+  exchange->taken = oc_reply_size(&exchange->response.reply);
+  if(exchange->is_paused && exchange->easy)
+    resume(exchange);
 }
 
 /* }==== */
@@ -535,6 +588,10 @@ static void send_request(oc_exchange *exchange) {
   exchange->state = OC_STATE_SENDING;
   exchange->sent_ms = oc_now_ms();
   exchange->life_ms = exchange->sent_ms;
+  exchange->first_token_ms = 0;
+  exchange->done_ms = 0;
+  exchange->taken = 0;
+  exchange->is_paused = 0;
   exchange->easy = oc_client_take_easy(exchange->client, &result);
   if(!exchange->easy) {
     oc_curl_error_set(&exchange->error, result, "", 0);
@@ -567,8 +624,14 @@ void oc_exchange_limit(oc_exchange *exchange, int retries) {
     exchange->max_retries = retries;
 }
 
+void oc_exchange_follow(oc_exchange *exchange, const oc_exchange *before) {
+  exchange->started_ms = before->started_ms;
+  exchange->attempts = before->attempts;
+}
+
 void oc_exchange_start(oc_exchange *exchange) {
-  exchange->started_ms = oc_now_ms();
+  if(!exchange->started_ms)
+    exchange->started_ms = oc_now_ms();
   if(oc_client_is_closed(exchange->client))
     fail_with(exchange, OC_E_CLOSED);
   else
@@ -607,8 +670,17 @@ const oc_timing *oc_exchange_timing(const oc_exchange *exchange) {
   return &exchange->timing;
 }
 
+int oc_exchange_retries(const oc_exchange *exchange) {
+  return exchange->retries;
+}
+
 int64_t oc_exchange_retry_wait(const oc_exchange *exchange) {
-  return exchange->state == OC_STATE_WAITING ? exchange->retry_wait_ms : -1;
+  return exchange->state == OC_STATE_WAITING ? exchange->retry_wait_ms : 0;
+}
+
+const oc_error *oc_exchange_retry_error(const oc_exchange *exchange) {
+  return exchange->state == OC_STATE_WAITING ? &exchange->error
+                                             : &exchange->last_error;
 }
 
 int oc_exchange_attempts(const oc_exchange *exchange) {

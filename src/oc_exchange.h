@@ -50,11 +50,22 @@ void oc_exchange_unref(oc_exchange *exchange);
 /* At most so many attempts after the first one, in the place of what the
    setup says. */
 void oc_exchange_limit(oc_exchange *exchange, int retries);
+/* Before the start: it takes the place of one that has failed, and has what
+   is left of its time. */
+void oc_exchange_follow(oc_exchange *exchange, const oc_exchange *before);
 /*
  * Sends the first bytes. What fails at once ends the exchange, too, and
  * comes through the client's queue like every ending.
  */
 void oc_exchange_start(oc_exchange *exchange);
+/*
+ * With `has_reader`, the answer of a stream is taken as it arrives: when
+ * the setup's max_buffered bytes of it have not been taken, the transfer
+ * pauses until they are, and the time for silence does not run.
+ */
+void oc_exchange_pace(oc_exchange *exchange, int has_reader);
+/* The reader has seen all there is. */
+void oc_exchange_taken(oc_exchange *exchange);
 /* Ends it now with this code, unless it has ended already. */
 void oc_exchange_cancel(oc_exchange *exchange, oc_code code);
 
@@ -68,9 +79,12 @@ const oc_buf *oc_exchange_document(const oc_exchange *exchange);
 /* The error of a failed exchange. */
 const oc_error *oc_exchange_error(const oc_exchange *exchange);
 const oc_timing *oc_exchange_timing(const oc_exchange *exchange);
-/* Milliseconds that it waits before it is sent again; below 0: it does not.
-   Its error says why. */
+/* How often it was sent again after a failure, or is about to be. */
+int oc_exchange_retries(const oc_exchange *exchange);
+/* Milliseconds that it waits before it is sent again; 0: it does not. */
 int64_t oc_exchange_retry_wait(const oc_exchange *exchange);
+/* Why it was sent again the last time, or will be. */
+const oc_error *oc_exchange_retry_error(const oc_exchange *exchange);
 /* How many times the request was sent. */
 int oc_exchange_attempts(const oc_exchange *exchange);
 /* HTTP status of the last response, 0: none. */

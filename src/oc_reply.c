@@ -486,6 +486,15 @@ oc_code oc_reply_chunk(oc_reply *reply, const char *data, size_t len,
   return OC_OK;
 }
 
+size_t oc_reply_size(const oc_reply *reply) {
+  size_t size = reply->content.buf.len + reply->reasoning.buf.len
+                + reply->refusal.buf.len;
+  size_t i;
+  for(i = 0; i < reply->calls.count; i++)
+    size += reply->calls.items[i].arguments.buf.len;
+  return size;
+}
+
 int oc_reply_has_output(const oc_reply *reply) {
   return reply->content.buf.len || reply->reasoning.buf.len
          || reply->refusal.buf.len || reply->calls.count;

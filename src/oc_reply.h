@@ -84,6 +84,8 @@ oc_code oc_reply_chunk(oc_reply *reply, const char *data, size_t len,
  */
 oc_code oc_reply_finish(oc_reply *reply);
 
+/* Bytes of all texts and arguments. */
+size_t oc_reply_size(const oc_reply *reply);
 /* Whether any text, reasoning or call has arrived. */
 int oc_reply_has_output(const oc_reply *reply);
 

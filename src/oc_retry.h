@@ -31,8 +31,9 @@ typedef struct oc_retry_hints {
 } oc_retry_hints;
 
 /*
- * Milliseconds that the server asks to wait, below 0: it does not say.
- * `message`: the error's. `now`: for a server that sends no date.
+ * Milliseconds that the server asks to wait, never 0. Below 0: it does not
+ * say, or wants no wait at all, which would not help it. `message`: the
+ * error's. `now`: for a server that sends no date.
  */
 int64_t oc_retry_after(const oc_retry_hints *hints, const char *message,
                        time_t now);
@@ -43,6 +44,8 @@ int64_t oc_retry_in_text(const char *message);
  * have been made. Random, so that clients do not come back together.
  */
 int64_t oc_retry_backoff(int tries);
+/* Whether it is something the server has said, hints and all. */
+int oc_retry_is_answer(const oc_error *error);
 /* Whether such a failure may be followed by another try. */
 int oc_retry_is_worth(const oc_error *error, const oc_retry_hints *hints);
 

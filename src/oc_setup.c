@@ -93,6 +93,7 @@ oc_setup *oc_setup_new(oc_client *client, const oc_setup_options *options) {
   setup->deadlines = options->deadlines;
   setup->max_response = options->max_response;
   setup->max_event = options->max_event;
+  setup->max_buffered = options->max_buffered;
   setup->max_retries = options->max_retries;
   setup->url = oc_malloc(size);
   if(!setup->url || !make_headers(setup, options)) {

@@ -31,6 +31,7 @@ typedef struct oc_setup_options {
   oc_deadlines deadlines;
   size_t max_response;        /* bytes, after decompression */
   size_t max_event;           /* bytes of one event of a stream */
+  size_t max_buffered;        /* bytes that wait for a reader, 0: no limit */
   int max_retries;            /* attempts after the first one */
 } oc_setup_options;
 
@@ -44,6 +45,7 @@ typedef struct oc_setup {
   oc_deadlines deadlines;
   size_t max_response;
   size_t max_event;
+  size_t max_buffered;
   int max_retries;
   /* private */
   char *text;                 /* all header lines */

@@ -17,6 +17,7 @@ local MAX_RETRIES, RETRY_BUDGET = 2, 6
 
 local MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 local MAX_EVENT_BYTES = 16 * 1024 * 1024
+local MAX_BUFFERED_BYTES = 1024 * 1024
 
 local function environment(name)
   local value = os.getenv(name)
@@ -96,6 +97,7 @@ function client.new(given)
   local settings = {
     max_response = given.max_response_bytes or MAX_RESPONSE_BYTES,
     max_event = math.min(given.max_response_bytes or MAX_EVENT_BYTES, MAX_EVENT_BYTES),
+    max_buffered = given.max_buffered_bytes or MAX_BUFFERED_BYTES,
     max_retries = given.max_retries or MAX_RETRIES,
   }
   for name, default in pairs(TIMEOUTS) do

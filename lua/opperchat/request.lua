@@ -48,7 +48,7 @@ end
 ---told: set by `opperchat.turn`.
 ---@class opperchat.TurnHooks
 ---@field again fun(self: opperchat.Request, state: table): boolean whether it was sent once more
----@field settle fun(state: table): function[] what is to be called then
+---@field settle fun(self: opperchat.Request, state: table): function[] what is to be called then
 request.turn = nil
 
 -- The error and what had arrived, as programs see them.
@@ -74,8 +74,18 @@ local function finish(self)
     complete(state.result, self)
   end
   keep_books(state)
-  local list = state.turn and request.turn.settle(state) or {}
-  local result, on_done = state.result, state.on_done
+  local calls = state.turn and request.turn.settle(self, state)
+  local result, on_done, waiting = state.result, state.on_done, state.waiting
+  local behind = state.turn and state.turn.behind
+  state.on_end, state.waiting, state.on_done = nil, nil, nil
+  state.on_delta, state.on_event, state.on_retry = nil, nil, nil
+  if not (on_done or waiting or behind or calls and calls[1]) then
+    return
+  end
+  local list = {}
+  for i = 1, calls and #calls or 0 do
+    list[i] = calls[i]
+  end
   if on_done then
     list[#list + 1] = function()
       if state.failed then
@@ -85,14 +95,10 @@ local function finish(self)
       end
     end
   end
-  for _, resume in ipairs(state.waiting or {}) do
-    list[#list + 1] = resume
+  for i = 1, waiting and #waiting or 0 do
+    list[#list + 1] = waiting[i]
   end
-  if state.turn then
-    list[#list + 1] = state.turn.behind
-  end
-  state.on_end, state.waiting, state.on_done = nil, nil, nil
-  state.on_delta, state.on_event, state.on_retry = nil, nil, nil
+  list[#list + 1] = behind
   call_all(list)
 end
 
@@ -109,7 +115,7 @@ end
 ---Sends a request that the core has made.
 ---@param self opperchat.Request
 ---@param id integer its number in the client
----@param given? table options with `on_delta`, `on_event` and `on_done`
+---@param given? table options with `on_delta`, `on_event`, `on_done` and `on_retry`
 ---@param turn? table what is known of the turn, for the hooks
 function request.start(self, id, given, turn)
   local state = core.state(self)
@@ -121,7 +127,15 @@ function request.start(self, id, given, turn)
   end
   state.is_finished = false
   local client_state = core.state(state.client)
-  state.on_retry = given and given.on_retry or client_state.on_retry
+  local on_retry = given and given.on_retry or client_state.on_retry
+  state.on_retry = on_retry and function(event, ...)
+    complete_error(event.err, self)
+    on_retry(event, ...)
+  end
+  state.has_handlers = given and (given.on_delta or given.on_event) and true or false
+  if state.has_handlers then
+    core.request_pace(self, true)
+  end
   if state.conversation then
     core.state(state.conversation).in_flight = false
   end
@@ -186,6 +200,10 @@ function methods:wait(seconds)
   local deadline = seconds and core.now() + seconds
   local is_task = driver.current()
   local is_last
+  if not state.has_handlers and not state.is_finished then
+    -- whoever waits for the whole does not wait for pieces of it
+    core.request_pace(self, false)
+  end
   while not state.is_finished do
     local left = deadline and deadline - core.now()
     local is_over = left and left <= 0
@@ -232,7 +250,7 @@ function methods:content()
 end
 
 -- Suspends the running task until there is text, or the request has ended.
-local function suspend_for_text(state)
+local function suspend_for_text(self, state)
   if not state.readers then
     local function wake()
       local readers = state.readers
@@ -247,9 +265,12 @@ local function suspend_for_text(state)
       call_all(list, ...)
     end
   end
+  -- it may have to hear of much that is no text
+  core.request_pace(self, true)
   driver.suspend(nil, function(resume)
     table.insert(state.readers, resume)
   end)
+  core.request_pace(self, state.has_handlers)
 end
 
 ---The next piece of text: what `for text in request do` calls. Waits for it.
@@ -261,7 +282,7 @@ local function next_text(self)
   local text = core.take(self)
   while not text and not state.is_finished do
     if driver.current() then
-      suspend_for_text(state)
+      suspend_for_text(self, state)
     else
       move(self, state)
     end

@@ -249,6 +249,8 @@ local function setup_of(state, own_client, client_state, is_refused)
   local key, err = client.key(own_client, is_refused)
   if key == nil then
     return nil, err
+  elseif core.client_is_closed(own_client) then
+    return nil, errors.new("cancelled", "closed", "the client was closed")
   end
   local settings = copy(client_state.settings)
   settings.key = key or nil
@@ -302,8 +304,14 @@ local function prepare(self, prompt, plan)
   else
     prepared, err = compaction.prepare(self, list, prompts, plan.given, false)
   end
-  err = err or compaction.check_limits(state, list, plan.given)
+  err = err or compaction.check_limits(self, list, plan.given)
   return prepared, err
+end
+
+-- How often requests of one turn may be sent again, all of them together.
+local function budget_of(self)
+  local own_client = core.state(self).options.client or client.default()
+  return { left = core.state(own_client).retry_budget }
 end
 
 -- What the end of the turn has to know.
@@ -313,11 +321,10 @@ local function turn_of(self, plan, setup, fields, prepared)
   return {
     setup = setup, fields = fields, is_stream = plan.is_stream, given = plan.given,
     prepared = prepared, in_background = not plan.can_ask,
-    before = journal.before(self), budget = plan.budget, is_booked = false,
+    before = journal.before(self), is_booked = false,
+    budget = plan.budget or plan.fallbacks and budget_of(self) or nil,
     fallbacks = plan.fallbacks and copy(plan.fallbacks),
-    encode = plan.fallbacks and function(other)
-      local given = copy(plan.given)
-      given.model = other
+    encode = plan.fallbacks and function(given)
       return encode_fields(state, given, plan.is_stream)
     end,
     sent = {
@@ -347,6 +354,10 @@ local function start(self, prompt, plan)
   local prepared
   prepared, err = prepare(self, prompt, plan)
   if err then
+    if err.code == "over_budget" and not plan.can_ask then
+      -- no turn will come that makes room
+      compaction.begin(self)
+    end
     return nil, err
   end
 
@@ -367,7 +378,8 @@ local function start(self, prompt, plan)
   end
   if client_state.on_request then
     client_state.on_request {
-      conversation = state.origin or self, url = client_state.base_url .. "/chat/completions",
+      conversation = state.origin or state.asked_by or self,
+      url = client_state.base_url .. "/chat/completions",
     }
   end
   local wanted = plan.wanted
@@ -385,8 +397,8 @@ local function start(self, prompt, plan)
       return (setup_of(state, own_client, client_state, true))
     end
   end
-  if plan.budget then
-    core.request_limit(sent, plan.budget.left)
+  if turn.budget then
+    core.request_limit(sent, turn.budget.left)
   end
   request.start(sent, id, given, turn)
   return sent
@@ -412,6 +424,7 @@ local function make_scratch(self)
   state.in_flight, state.work, state.journal = nil, nil, nil
   state.background, state.foreground, state.paid = nil, nil, nil
   state.origin, state.deferred = state.origin or self, {}
+  state.anchor, state.unlearned = tokens.anchor_of_fork(work, tokens.anchor(self)), nil
   return work
 end
 
@@ -425,7 +438,7 @@ local function take_over(self, work, calls)
   if not saved then
     return err
   end
-  state.anchor = done.anchor
+  state.anchor, state.unlearned = tokens.anchor_of_fork(self, tokens.anchor(work)), nil
   compaction.take_ready(self, done.ready)
   if state.origin then
     for _, prepared in ipairs(done.deferred) do
@@ -535,12 +548,6 @@ end
 local function can_retry(self, err)
   local _, is_open = core.kind(self)
   return answer.correction(err) and is_open and not core.is_busy(self)
-end
-
--- How often requests of one turn may be sent again, all of them together.
-local function budget_of(self)
-  local own_client = core.state(self).options.client or client.default()
-  return { left = core.state(own_client).retry_budget }
 end
 
 -- Sends, and again as long as the answer has the wrong shape.

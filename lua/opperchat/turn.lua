@@ -23,19 +23,26 @@ local turn = {}
 ---@field before? opperchat.Conversation the list before, where a failure to write it down
 ---takes the turn back
 ---@field fallbacks? string[] models that are left to be tried
----@field encode fun(model: string): string options of the request to another model
+---@field encode fun(given: table): string fields of the request with other options
 ---@field renew? fun(): userdata? asks for the key again
----@field budget? {left: integer} attempts that the turn may still take
+---@field budget? {left: integer} attempts after failures that the turn may still make
 ---@field has_trimmed? boolean
 ---@field has_renewed? boolean
----@field attempts? integer of earlier tries
 ---@field is_booked boolean
 ---@field calls? function[]
 
--- Whether a model has refused, or has no room for the request just now.
+-- What other models may do better, beside what the server refuses: they may
+-- run elsewhere.
+local WORTH_ANOTHER_MODEL = {
+  first_token_timeout = true, truncated = true, empty_response = true, no_choices = true,
+}
+
+-- Whether a model has refused, or could not do it this time.
 local function is_refusal(err)
   local status = err.status or 0
   if err.kind ~= "api" and err.kind ~= "http" then
+    return WORTH_ANOTHER_MODEL[err.code] or false
+  elseif err.code == "redirect" then
     return false
   elseif status == 400 or status == 422 then
     -- of all that may be wrong with a request, only the model is another one
@@ -48,22 +55,42 @@ end
 -- What another try has to be made of; nil: there is none.
 local function next_try(state)
   local of, err = state.turn, state.result
-  local prepared
   if not of.has_trimmed then
-    prepared = compaction.prepare_again(state.conversation, of.prepared, of.given, err,
+    -- learns from the error what fits, in any case
+    local prepared = compaction.prepare_again(state.conversation, of.prepared, of.given, err,
       of.sent.messages + of.sent.fields)
+    if prepared then
+      return { prepared = prepared, has_trimmed = true }
+    end
   end
-  if prepared then
-    of.has_trimmed = true
-    return { prepared = prepared }
-  elseif of.renew and err.status == 401 and not of.has_renewed then
+  if of.renew and err.status == 401 and not of.has_renewed then
     of.has_renewed = true
     local setup = of.renew()
-    return setup and { setup = setup } or nil
+    return setup and { setup = setup }
   elseif of.fallbacks and of.fallbacks[1] and (is_refusal(err) or overflow.read(err)) then
-    local model = table.remove(of.fallbacks, 1)
-    return { model = model, fields = of.encode(model) }
+    local given = {}
+    for name, value in pairs(of.given or {}) do
+      given[name] = value
+    end
+    given.model = table.remove(of.fallbacks, 1)
+    return { given = given, fields = of.encode(given), has_trimmed = false }
   end
+end
+
+-- The same, while nobody can change the conversation: an api_key function and
+-- policies are the program's own.
+local function find_try(state)
+  local chat = state.conversation
+  core.set_busy(chat, true)
+  local worked, try = pcall(next_try, state)
+  local _, is_open = core.kind(chat)
+  if is_open then
+    core.set_busy(chat, false)
+  end
+  if not worked then
+    error(try, 0)
+  end
+  return is_open and not core.client_is_closed(state.client) and try or nil
 end
 
 -- Sends a request once more that has failed before anything of an answer
@@ -71,24 +98,40 @@ end
 local function again(self, state)
   local of, chat = state.turn, state.conversation
   local _, is_open = core.kind(chat)
-  if not is_open or state.result.partial or core.client_is_closed(state.client) then
+  if not is_open or state.result.partial or state.result.kind == "cancelled" then
     return false
   end
-  local try = next_try(state)
-  if not try then
+  local try = find_try(state)
+  local prepared = try and try.prepared or of.prepared
+  if not try or not prepared then
     return false
   end
-  of.setup, of.fields = try.setup or of.setup, try.fields or of.fields
+  of.setup, of.fields, of.given = try.setup or of.setup, try.fields or of.fields,
+    try.given or of.given
+  if try.has_trimmed ~= nil then
+    of.has_trimmed = try.has_trimmed
+  end
+  local retries = core.request_retries(self)
   local id = client.next_id(state.client)
-  local list = of.prepared and (try.prepared or of.prepared).list
-  if not list or not core.request_again(self, of.setup, of.fields, of.is_stream, id, list) then
+  if not core.request_again(self, of.setup, of.fields, of.is_stream, id, prepared.list) then
     return false
   end
-  of.prepared, of.attempts = try.prepared or of.prepared,
-    (of.attempts or 0) + (state.result.attempts or 1)
-  of.sent.messages, of.sent.model = core.request_tokens(self), try.model or of.sent.model
+  if of.budget then
+    of.budget.left = of.budget.left - retries
+    core.request_limit(self, of.budget.left)
+  end
+  of.prepared = prepared
+  of.sent.messages = core.request_tokens(self)
+  of.sent.model = try.given and try.given.model or of.sent.model
   state.failed, state.result = nil, nil
   request.restart(self, id)
+  local client_state = core.state(state.client)
+  if client_state.on_request then
+    client_state.on_request {
+      conversation = core.state(chat).origin or core.state(chat).asked_by or chat,
+      url = client_state.base_url .. "/chat/completions",
+    }
+  end
   return true
 end
 
@@ -112,15 +155,18 @@ local function tell_edits(chat, prepared)
   return {}
 end
 
--- What is counted of a turn, once.
-local function book(state)
+local NOTHING = {}
+
+-- Books what a request took: once, also when the end of the request had to begin
+-- again for want of memory.
+local function keep_books(self, state, told)
   local of, chat = state.turn, state.conversation
-  local told = state.failed and state.result.partial or state.result
-  if of.attempts then
-    state.result.attempts = (state.result.attempts or 1) + of.attempts
+  if of.is_booked then
+    return
   end
+  of.is_booked = true
   if of.budget then
-    of.budget.left = of.budget.left - (state.result.attempts or 1) + 1
+    of.budget.left = of.budget.left - core.request_retries(self)
   end
   if of.fallbacks then
     state.result.requested_model = of.sent.model
@@ -128,45 +174,65 @@ local function book(state)
   if told and (told.usage or not state.failed) then
     limits.book(core.state(chat), told.usage)
   end
-  local _, is_open = core.kind(chat)
-  if is_open and not state.failed and told.usage then
-    tokens.learn(chat, state.client, told.usage, of.sent)
-  end
 end
 
----Keeps the books of a request that has ended. May be called again when it did not
----come to its end for want of memory.
----@param state table of the request; its outcome may become another one
----@return function[] calls to be made
-local function settle(state)
+-- Has the turn written down, once; what raises for want of memory has not.
+local function write_down(state)
   local of, chat = state.turn, state.conversation
-  if of.calls then
-    return of.calls
-  end
-  if not of.is_booked then
-    of.is_booked = true
-    book(state)
-  end
-  local _, is_open = core.kind(chat)
-  if is_open and state.committed and of.before then
+  if state.committed and of.before and select(2, core.kind(chat)) then
     local saved, err = journal.after(chat, of.before, of.prepared)
     of.before = nil
     if not saved then
       give_up(state, err)
     end
   end
-  local own = core.state(chat)
-  of.calls = {}
-  if not is_open then
+end
+
+---Keeps the books of a request that has ended.
+---@param self opperchat.Request
+---@param state table of the request; its outcome may become another one
+---@return function[] calls to be made
+local function settle(self, state)
+  local of, chat = state.turn, state.conversation
+  if of.calls then
     return of.calls
   end
+  local told = state.failed and state.result.partial or state.result
+  keep_books(self, state, told)
+  write_down(state)
+  local own = core.state(chat)
+  local _, is_open = core.kind(chat)
+  local calls = NOTHING
+  if not is_open then
+    of.calls = calls
+    return calls
+  end
+  local learns = not state.failed and told.usage
+  if learns and not tokens.is_custom() then
+    tokens.note(chat, state.client, told.usage, of.sent)
+    learns = false
+  end
+  if learns or state.committed and of.prepared or own.ready then
+    calls = {}
+  end
+  if learns then
+    -- among the calls, since what a program counts with may raise
+    calls[1] = function()
+      tokens.settle(chat, of.sent.model)
+      tokens.note(chat, state.client, told.usage, of.sent)
+    end
+  end
   if state.committed and of.prepared then
-    of.calls = tell_edits(chat, of.prepared)
+    for _, fn in ipairs(tell_edits(chat, of.prepared)) do
+      calls[#calls + 1] = fn
+    end
   end
-  for _, fn in ipairs(compaction.make_ready(chat)) do
-    of.calls[#of.calls + 1] = fn
+  if own.ready then
+    for _, fn in ipairs(compaction.make_ready(chat)) do
+      calls[#calls + 1] = fn
+    end
   end
-  if state.committed and of.in_background and not own.origin then
+  if state.committed and of.in_background and own.policy and not own.origin then
     of.behind = function()
       local _, is_still_open = core.kind(chat)
       if is_still_open then
@@ -174,7 +240,8 @@ local function settle(state)
       end
     end
   end
-  return of.calls
+  of.calls = calls
+  return calls
 end
 
 turn.hooks = { again = again, settle = settle }

@@ -19,6 +19,12 @@
 ---@field output? string|string[] names of guards for the answer
 ---@field action? "flag"|"block"|"redact"
 
+---A request has failed and waits to be sent again.
+---@class opperchat.RetryEvent
+---@field wait number seconds until then
+---@field attempt integer how many times it was sent
+---@field err opperchat.Error why it failed
+
 ---What is known of a request before it is sent.
 ---@class opperchat.RequestInfo
 ---@field conversation? opperchat.Conversation nil: models are asked for
@@ -32,13 +38,17 @@
 
 ---Options of `opperchat.client`.
 ---@class opperchat.ClientOptions: opperchat.HeaderOptions
----@field api_key? string|fun(): string `OPPER_API_KEY` when left out; "": none
+---@field api_key? string|fun(is_refused: boolean): string `OPPER_API_KEY` when left out; "": none
 ---@field base_url? string what stands before `/chat/completions`; left out: `OPPER_BASE_URL`,
 ---then Opper's
 ---@field headers? table<string, string>
 ---@field timeout? opperchat.Timeouts
 ---@field max_connections? integer
 ---@field max_response_bytes? integer (64 MiB)
+---@field max_buffered_bytes? integer a stream pauses when so much waits for its reader (1 MiB)
+---@field max_retries? integer how often a request that failed is sent again (2)
+---@field retry_budget? integer the same for all requests of one turn (6)
+---@field on_retry? fun(event: opperchat.RetryEvent, request: opperchat.Request)
 ---@field proxy? string URL; left out: what the environment says; "": none
 ---@field ca_file? string file with the certificates that are trusted
 ---@field http2? boolean (true)
@@ -77,6 +87,7 @@
 ---@field keep_partial? boolean keep the text of an answer that was cut short (false)
 ---@field schema? table JSON Schema of the answer, or its short form
 ---@field schema_retries? integer how often to ask again when the answer does not fit (0)
+---@field fallback_models? string[] asked in turn when `model` is refused or exhausted
 
 ---Options of a conversation and of one request.
 ---@class opperchat.SharedOptions: opperchat.BodyOptions, opperchat.ReceivingOptions
@@ -104,6 +115,7 @@
 ---@field on_delta? fun(text: string)
 ---@field on_event? fun(event: opperchat.Event, request: opperchat.Request)
 ---@field on_done? fun(reply?: opperchat.Reply, err?: opperchat.Error)
+---@field on_retry? fun(event: opperchat.RetryEvent, request: opperchat.Request)
 
 ---Options of one `run`.
 ---@class opperchat.RunOptions: opperchat.SendOptions
@@ -305,6 +317,7 @@
 ---@field served_model? string
 ---@field served_provider? string
 ---@field attempts integer how many times the request was sent
+---@field requested_model? string with `fallback_models`: the one that has answered
 ---@field timing opperchat.Timing
 ---@field parsed any the answer as Lua values, where there was a schema
 ---@field steps? integer of `run`: the number of requests
@@ -334,6 +347,7 @@
 ---@field retry_after? number seconds the server asks to wait
 ---@field attempts? integer how many times the request was sent
 ---@field trace_id? string Opper's id of the request
+---@field requested_model? string with `fallback_models`: the one that was asked last
 ---@field partial? opperchat.Reply what had arrived
 ---@field line? integer of a file: the line that is broken
 
@@ -803,7 +817,7 @@ function Request:wait(seconds) end
 ---Ends the request now.
 function Request:cancel() end
 
----@return "sending"|"receiving"|"done"|"failed"|"cancelled"
+---@return "sending"|"receiving"|"waiting"|"done"|"failed"|"cancelled"
 function Request:state() end
 
 ---The text that has arrived so far.

@@ -180,7 +180,7 @@ function memory.check()
   assert(grown_by_right_number())
   local list = chat:messages()
   assert(#list == #chat)
-  local valid, problems = opperchat.history.check(list, { open = true })
+  local valid, problems = opperchat.history.check(list)
   if not valid then
     error("the list is not valid: " .. tostring(problems and problems[1] and problems[1].message))
   end

@@ -34,7 +34,7 @@ function chats.begin()
     chats.client:close()
   end
   chats.client = opperchat.client {
-    base_url = chats.server.url, api_key = "op-secret",
+    base_url = chats.server.url, api_key = "op-secret", max_retries = 0,
   }
 end
 

@@ -36,7 +36,7 @@ function kept.begin()
   shell("mkdir " .. kept.folder)
   kept.server = Server.start()
   kept.client = opperchat.client { base_url = kept.server.url, api_key = "op-secret-key",
-    headers = { ["X-Team"] = "secret-team" } }
+    max_retries = 0, headers = { ["X-Team"] = "secret-team" } }
 end
 
 function kept.finish()
