@@ -127,11 +127,14 @@ FORCE:
 .SECONDARY: $(TEST_OBJECTS)
 -include $(CORE_OBJECTS:.o=.d) $(BINDING_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d)
 
+-include spec/fuzz/fuzz.mk
+-include spec/host/host.mk
+
 # This tree's modules before whatever LUA_PATH and LUA_CPATH already hold.
 SET_PATHS = eval "$$(.ci/env '$(MODULE_DIR)')"
 
 .PHONY: programs
-programs: $(MODULE) $(TEST_PROGRAMS)
+programs: $(MODULE) $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) $(HOST_PROGRAMS)
 
 # -- For users ----------------------------------------------------------------
 
@@ -201,13 +204,19 @@ endif
 .PHONY: test-one
 test-one: deps-test
 	@$(MAKE) programs
-	@$(SET_PATHS) && $(RUN_SPECS) $(if $(findstring jit,$(LUA)),,$(TEST_PROGRAMS)) \
+	@$(SET_PATHS) && $(RUN_SPECS) $(if $(findstring jit,$(LUA)),,$(TEST_PROGRAMS) \
+	  $(FUZZ_PROGRAMS)) $(HOST_PROGRAMS) \
 	  $(SPECS)
 
 .PHONY: lint
 lint: deps-test ## Check the sources: luacheck, gcc and clang, house rules
 	@LUA_INCDIR="$(LUA_HEADERS)" \
 	  FLAGS="-std=c99 -D_GNU_SOURCE $(WARNINGS) -Werror -O2 $(CURL_CFLAGS)" .ci/lint
+
+.PHONY: analyze
+analyze: deps-test ## Look for mistakes without running anything: clang-tidy, cppcheck, gcc
+	@LUA_INCDIR="$(LUA_HEADERS)" \
+	  FLAGS="-std=c99 -D_GNU_SOURCE $(CURL_CFLAGS)" .ci/analyze
 
 ASAN = VARIANT=asan- CC=gcc CFLAGS="-O1 -g" \
   EXTRA_CFLAGS="-fsanitize=address,undefined -fno-omit-frame-pointer"
@@ -225,14 +234,44 @@ run-asan:
 	  UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1" \
 	  $(RUN_SPECS) --name asan \
 	  --preload "$$(gcc -print-file-name=libasan.so)" \
-	  $(TEST_PROGRAMS) $(SPECS)
+	  $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) $(HOST_PROGRAMS) $(SPECS)
 
 .PHONY: valgrind
 valgrind: deps-test ## Run everything under valgrind
 	@$(MAKE) programs
 	@$(SET_PATHS) && OPPERCHAT_SLOW=1 $(RUN_SPECS) --name valgrind \
 	  --wrap "valgrind -q --leak-check=full --error-exitcode=9 \
-	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(SPECS)
+	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) \
+	  $(HOST_DIR)/guest $(SPECS)
+
+# A module for threads: each Lua state in one of its own.
+TSAN = VARIANT=tsan- CC=gcc CFLAGS="-O1 -g" EXTRA_CFLAGS="-fsanitize=thread"
+
+.PHONY: tsan
+tsan: deps-test ## Run states in threads under ThreadSanitizer
+	@$(MAKE) $(TSAN) run-tsan
+
+.PHONY: run-tsan
+run-tsan: $(MODULE) $(HOST_DIR)/guest
+	@$(SET_PATHS) && $(HOST_DIR)/guest threads closing
+
+.PHONY: memory
+memory: deps-test ## Let each allocation fail, one after the other; takes an hour
+	@$(MAKE) programs
+	@$(SET_PATHS) && OPPERCHAT_MEMORY=full $(HOST_DIR)/memory
+
+# clang and its runtime are not everywhere; Debian has libclang-rt-14-dev.
+.PHONY: fuzz
+fuzz: deps-test ## Look for inputs that break the core (SECONDS for each, FUZZ picks)
+	@if echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) \
+	  { return 0; }' | clang -fsanitize=fuzzer,address -x c - -o /dev/null \
+	  2>/dev/null; then \
+	  $(MAKE) $(FUZZ_SETTINGS) FUZZ="$(FUZZ)" fuzz-programs \
+	    && .ci/fuzz $(SECONDS) $(FUZZ); \
+	else \
+	  echo "no clang with libFuzzer: not fuzzed"; \
+	  echo "0 passed, 0 failed, 1 skipped"; \
+	fi
 
 .PHONY: gc
 gc: deps-test ## Run the specs with the collector as eager as it can be

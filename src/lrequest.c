@@ -343,8 +343,10 @@ static void tell_new_calls(lua_State *L, lrequest *request) {
   if(told->call_count < reply->calls.count) {
     size_t count = reply->calls.count;
     struct told_call *calls = oc_realloc(told->calls, count * sizeof *calls);
-    if(!calls)
+    if(!calls) {
       luaL_error(L, "out of memory");
+      return;
+    }
     memset(calls + told->call_count, 0,
            (count - told->call_count) * sizeof *calls);
     told->calls = calls;

@@ -64,9 +64,10 @@ lutil_box *lutil_check(lua_State *L, int index, lutil_type type) {
 
 void *lutil_open(lua_State *L, int index, lutil_type type) {
   lutil_box *box = lutil_check(L, index, type);
-  if(!box->core)
+  void *core = box ? box->core : NULL;
+  if(!core)
     lutil_misuse(L, "%s is closed", tags[type].name);
-  return box->core;
+  return core;
 }
 
 /*
@@ -187,12 +188,14 @@ static int open_state(lua_State *L) {
    is open. Never raises. */
 static int kind(lua_State *L) {
   lutil_type type = type_of(L, 1);
+  lutil_box *box;
   if(type == LUTIL_TYPE_COUNT) {
     lua_pushnil(L);
     return 1;
   }
   lua_pushstring(L, tags[type].name);
-  lua_pushboolean(L, lutil_test(L, 1, type)->core != NULL);
+  box = lutil_test(L, 1, type);
+  lua_pushboolean(L, box && box->core);
   return 2;
 }
 

@@ -207,9 +207,12 @@ void oc_api_error_read(oc_error *error, int status, const char *body,
     const char *code = oc_buf_cstr(&said.code);
     set_message(error, &said.message);
     if(said.code.len && code) {
-      oc_error_set_name(error, code,
-                        oc_utf8_valid_prefix(code, said.code.len));
-      error->retryable = is_retryable_status(atoi(code));
+      size_t valid = oc_utf8_valid_prefix(code, said.code.len);
+      /* a code that is no text leaves the table's */
+      if(valid)
+        oc_error_set_name(error, code, valid);
+      /* what is no number is 0, which is no status */
+      error->retryable = is_retryable_status(atoi(code)); /* NOLINT */
     }
   }
   else {

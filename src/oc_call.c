@@ -86,20 +86,7 @@ static int is_complete(oc_call *call) {
 }
 
 static int same_text(const oc_buf *buf, oc_slice raw) {
-  oc_slice text;
-  text.text = buf->data;
-  text.len = buf->len;
-  /* a decoded text has no escapes but may have backslashes of its own */
-  if(memchr(raw.text, '\\', raw.len)) {
-    oc_buf plain;
-    int equal;
-    oc_buf_init(&plain, raw.len + 4);
-    equal = !oc_json_unescape(raw, &plain, NULL) && plain.len == buf->len
-            && !memcmp(plain.data, buf->data, plain.len);
-    oc_buf_free(&plain);
-    return equal;
-  }
-  return text.len == raw.len && !memcmp(text.text, raw.text, raw.len);
+  return oc_json_decodes_to(raw, buf->len ? buf->data : "", buf->len);
 }
 
 /*

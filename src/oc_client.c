@@ -36,6 +36,7 @@ struct oc_client {
   size_t active;
   size_t waiting;             /* so many of them are not under way */
   int running;                /* libcurl's count after its last action */
+  int is_broken;              /* an action of libcurl's has failed */
   oc_exchange *news_first;    /* queue; each holds a reference */
   oc_exchange *news_last;
   int64_t now_ms;
@@ -248,7 +249,7 @@ static CURLM *init_multi(const oc_poller *poller) {
   }
   multi = curl_multi_init();
   for(i = 0; i < 2; i++) {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = { 0 };
     socklen_t size = sizeof address;
     if(fds[i] >= 0 && !getsockname(fds[i], (struct sockaddr *)&address, &size)
        && address.ss_family == AF_UNIX)
@@ -606,12 +607,29 @@ static void collect_finished(oc_client *client) {
   }
 }
 
+/*
+ * Ends all transfers. An action of libcurl's fails when it gets no memory,
+ * and then it does not say of which transfer it has lost sight.
+ */
+static void give_up(oc_client *client) {
+  oc_exchange *exchange;
+  oc_exchange *behind;
+
+  client->is_broken = 0;
+  for(exchange = client->first; exchange; exchange = behind) {
+    behind = oc_exchange_links(exchange)->behind;
+    if(oc_exchange_state(exchange) != OC_STATE_WAITING)
+      oc_exchange_finish(exchange, CURLE_OUT_OF_MEMORY);
+  }
+}
+
 /* Lets libcurl act on one socket, or on its timers. */
 static void act(oc_client *client, curl_socket_t fd, int events) {
   int mask = (events & OC_POLL_IN ? CURL_CSELECT_IN : 0)
              | (events & OC_POLL_OUT ? CURL_CSELECT_OUT : 0)
              | (events & OC_POLL_ERROR ? CURL_CSELECT_ERR : 0);
-  curl_multi_socket_action(client->multi, fd, mask, &client->running);
+  if(curl_multi_socket_action(client->multi, fd, mask, &client->running))
+    client->is_broken = 1;
 }
 
 static void run_timers(oc_client *client) {
@@ -750,7 +768,8 @@ static int64_t due_ms(const oc_client *client) {
   if(!client->multi)
     return -1;
   /* something was over as soon as it was added */
-  if(client->running < (int)(client->active - client->waiting))
+  if(client->is_broken
+     || client->running < (int)(client->active - client->waiting))
     return 0;
   deadline = client->curl_deadline_ms < client->next_deadline_ms
              ? client->curl_deadline_ms : client->next_deadline_ms;
@@ -806,6 +825,8 @@ void oc_client_step(oc_client *client, int64_t wait_ms, int anyway) {
   oc_poller_flush(client->poller);
   /* always: adding a handle may have finished it */
   collect_finished(client);
+  if(client->is_broken)
+    give_up(client);
   check_deadlines(client);
 }
 

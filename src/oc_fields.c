@@ -32,19 +32,42 @@ oc_field *oc_fields_find(const oc_fields *fields, oc_slice key) {
   return NULL;
 }
 
-static oc_code add_field(oc_fields *fields, oc_slice key, size_t max,
-                         oc_field **added) {
+/* Adds a field, or nothing. */
+static oc_code add_field(oc_fields *fields, oc_slice key, oc_slice value,
+                         size_t max) {
   oc_field *items;
+  oc_field *field;
+  oc_code code;
   if(fields->count == OC_MAX_FIELDS)
     return OC_E_TOO_LARGE;
   items = oc_realloc(fields->items, (fields->count + 1) * sizeof *items);
   if(!items)
     return OC_E_NOMEM;
   fields->items = items;
-  *added = &items[fields->count++];
-  oc_buf_init(&(*added)->key, max);
-  oc_buf_init(&(*added)->value, max);
-  return oc_buf_append(&(*added)->key, key.text, key.len);
+  field = &items[fields->count];
+  oc_buf_init(&field->key, max);
+  oc_buf_init(&field->value, max);
+  code = oc_buf_append(&field->key, key.text, key.len);
+  if(!code)
+    code = oc_buf_append(&field->value, value.text, value.len);
+  if(!code)
+    fields->count++;
+  else
+    oc_buf_free(&field->key);
+  return code;
+}
+
+/* Puts another value in the place of one, or leaves it. */
+static oc_code replace(oc_buf *buf, oc_slice value) {
+  oc_buf other;
+  oc_code code;
+  oc_buf_init(&other, buf->max);
+  code = oc_buf_append(&other, value.text, value.len);
+  if(code)
+    return code;
+  oc_buf_free(buf);
+  *buf = other;
+  return OC_OK;
 }
 
 /* Whether a JSON value is a list that has elements. */
@@ -77,6 +100,7 @@ static oc_code extend_list(oc_buf *list, oc_slice more) {
 static oc_code merge_object(oc_buf *object, oc_slice more) {
   oc_fields fields = { NULL, 0 };
   oc_slice texts[2];
+  oc_buf merged;
   oc_code code = OC_OK;
   size_t i;
 
@@ -95,18 +119,20 @@ static oc_code merge_object(oc_buf *object, oc_slice more) {
         code = oc_fields_keep(&fields, key, value, object->max, 1);
     }
   }
-  if(!code) {
-    oc_buf_clear(object);
-    code = oc_fields_write(&fields, object);
-    /* the comma in front becomes the brace */
-    if(!code && object->len)
-      object->data[0] = '{';
-    else if(!code)
-      code = oc_buf_putc(object, '{');
-    if(!code)
-      code = oc_buf_putc(object, '}');
-  }
+  oc_buf_init(&merged, object->max);
+  if(!code)
+    code = oc_fields_write(&fields, &merged);
+  /* the comma in front becomes the brace */
+  if(!code && merged.len)
+    merged.data[0] = '{';
+  else if(!code)
+    code = oc_buf_putc(&merged, '{');
+  if(!code)
+    code = oc_buf_putc(&merged, '}');
   oc_fields_free(&fields);
+  oc_buf_free(code ? &merged : object);
+  if(!code)
+    *object = merged;
   return code;
 }
 
@@ -116,10 +142,8 @@ oc_code oc_fields_keep(oc_fields *fields, oc_slice key, oc_slice value,
   oc_slice old;
   oc_code code;
 
-  if(!field) {
-    code = add_field(fields, key, max, &field);
-    return code ? code : oc_buf_append(&field->value, value.text, value.len);
-  }
+  if(!field)
+    return add_field(fields, key, value, max);
   old = slice_of(&field->value);
   if(is_filled_list(old) && *value.text == '[')
     return extend_list(&field->value, value);
@@ -129,10 +153,13 @@ oc_code oc_fields_keep(oc_fields *fields, oc_slice key, oc_slice value,
     return merge_object(&field->value, value);
   if(joins && *old.text == '"' && *value.text == '"' && is_joined(key)) {
     field->value.len--;
-    return oc_buf_append(&field->value, value.text + 1, value.len - 1);
+    code = oc_buf_append(&field->value, value.text + 1, value.len - 1);
+    /* its quote is still there */
+    if(code)
+      field->value.len++;
+    return code;
   }
-  oc_buf_clear(&field->value);
-  return oc_buf_append(&field->value, value.text, value.len);
+  return replace(&field->value, value);
 }
 
 oc_code oc_fields_finish(oc_fields *fields) {

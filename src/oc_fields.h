@@ -36,7 +36,7 @@ oc_field *oc_fields_find(const oc_fields *fields, oc_slice key);
  * unless it is empty, but a list goes on with the new elements, since
  * streams send lists in pieces. `joins`: texts and objects are sent in
  * pieces, too, so texts are put together and objects merged. `max`: most
- * bytes of a value. OC_E_TOO_LARGE, OC_E_NOMEM.
+ * bytes of a value. OC_E_TOO_LARGE, OC_E_NOMEM: nothing has changed.
  */
 oc_code oc_fields_keep(oc_fields *fields, oc_slice key, oc_slice value,
                        size_t max, int joins);

@@ -1,5 +1,6 @@
 #include "oc_history.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -104,6 +105,7 @@ static oc_code make_room(oc_history *history) {
   bigger = vector_new(cap);
   if(!bigger)
     return OC_E_NOMEM;
+  assert(vector || !history->count);
   for(i = 0; i < history->count; i++)
     vector_push(bigger, vector->items[i]);
   vector_unref(vector);
@@ -222,6 +224,8 @@ oc_code oc_history_splice(oc_history *history, size_t at, size_t remove,
   vector = vector_new(total + 8);
   if(!vector)
     return OC_E_NOMEM;
+  assert(old || (!at && !history->count));
+  assert(messages || !count);
   for(i = 0; i < at; i++)
     vector_push(vector, old[i]);
   for(i = 0; i < count; i++)

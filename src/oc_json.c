@@ -553,40 +553,75 @@ static unsigned join_surrogates(unsigned high, unsigned low) {
   return 0x10000u + ((high - 0xD800u) << 10) + (low - 0xDC00u);
 }
 
-/* Whether the raw string, which has escapes, decodes to `name`. */
-static int escaped_is(oc_slice raw, const char *name, size_t len) {
+/*
+ * Decodes what begins at `*at`, a byte or an escape, into at most four
+ * bytes; returns how many, 0: no escape.
+ */
+static size_t decode_step(const char **at, const char *end, char *bytes) {
+  unsigned unit = 0;
+  unsigned low = 0;
+  size_t step;
+
+  if(**at != '\\') {
+    *bytes = *(*at)++;
+    return 1;
+  }
+  step = read_escape(*at, end, &unit);
+  if(!step)
+    return 0;
+  *at += step;
+  if(is_high(unit) && *at < end && **at == '\\' &&
+     (step = read_escape(*at, end, &low)) != 0 && is_low(low)) {
+    unit = join_surrogates(unit, low);
+    *at += step;
+  }
+  else if(is_high(unit) || is_low(unit))
+    unit = REPLACEMENT;
+  return utf8_encode(bytes, unit);
+}
+
+int oc_json_decodes_to(oc_slice raw, const char *text, size_t len) {
   const char *at = raw.text;
   const char *end = raw.text + raw.len;
 
   while(at < end) {
     char bytes[4];
-    size_t count = 1;
-
-    if(*at != '\\')
-      bytes[0] = *at++;
-    else {
-      unsigned unit = 0;
-      unsigned low = 0;
-      size_t step = read_escape(at, end, &unit);
-
-      if(!step)
-        return 0;
-      at += step;
-      if(is_high(unit) && at < end && *at == '\\' &&
-         (step = read_escape(at, end, &low)) != 0 && is_low(low)) {
-        unit = join_surrogates(unit, low);
-        at += step;
-      }
-      else if(is_high(unit) || is_low(unit))
-        unit = REPLACEMENT;
-      count = utf8_encode(bytes, unit);
-    }
-    if(count > len || memcmp(bytes, name, count))
+    size_t count = decode_step(&at, end, bytes);
+    if(!count || count > len || memcmp(bytes, text, count))
       return 0;
-    name += count;
+    text += count;
     len -= count;
   }
   return !len;
+}
+
+int oc_json_same_text(oc_slice a, oc_slice b) {
+  const char *a_end = a.text + a.len;
+  const char *b_end = b.text + b.len;
+  char a_bytes[4];
+  char b_bytes[4];
+  size_t a_count = 0;       /* decoded and not compared yet */
+  size_t b_count = 0;
+  size_t a_from = 0;
+  size_t b_from = 0;
+
+  while((a_count || a.text < a_end) && (b_count || b.text < b_end)) {
+    if(!a_count) {
+      a_from = 0;
+      a_count = decode_step(&a.text, a_end, a_bytes);
+    }
+    if(!b_count) {
+      b_from = 0;
+      b_count = decode_step(&b.text, b_end, b_bytes);
+    }
+    if(!a_count || !b_count || a_bytes[a_from] != b_bytes[b_from])
+      return 0;
+    a_from++;
+    b_from++;
+    a_count--;
+    b_count--;
+  }
+  return !a_count && !b_count && a.text == a_end && b.text == b_end;
 }
 
 int oc_json_is(const oc_json *reader, const char *name) {
@@ -595,7 +630,7 @@ int oc_json_is(const oc_json *reader, const char *name) {
   if(reader->token != OC_JSON_KEY && reader->token != OC_JSON_STRING)
     return 0;
   if(reader->escaped)
-    return escaped_is(reader->value, name, len);
+    return oc_json_decodes_to(reader->value, name, len);
   return reader->value.len == len && !memcmp(reader->value.text, name, len);
 }
 

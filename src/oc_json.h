@@ -76,6 +76,11 @@ size_t oc_json_offset(const oc_json *reader);
 oc_code oc_json_skip(oc_json *reader, oc_slice *raw);
 /* Whether the KEY or STRING just read is `name`, escapes decoded. */
 int oc_json_is(const oc_json *reader, const char *name);
+/* Whether a raw string decodes to this text. Takes no memory. */
+int oc_json_decodes_to(oc_slice raw, const char *text, size_t len);
+/* Whether two raw strings are the same text, escapes decoded. Takes no
+   memory: an answer that depended on it could make a list invalid. */
+int oc_json_same_text(oc_slice a, oc_slice b);
 /* The NUMBER just read; the same under every LC_NUMERIC. */
 double oc_json_number(const oc_json *reader);
 

@@ -108,12 +108,11 @@ static void add_call(oc_measure *measure, oc_json *reader) {
 }
 
 static void add_calls(oc_measure *measure, oc_json *reader) {
-  oc_json_token token;
   if(oc_json_next(reader) != OC_JSON_ARRAY) {
     oc_json_skip(reader, NULL);
     return;
   }
-  while((token = oc_json_next(reader)) == OC_JSON_OBJECT) {
+  while(oc_json_next(reader) == OC_JSON_OBJECT) {
     add(measure, OC_TOKENS_CALL);
     add_call(measure, reader);
   }

@@ -39,7 +39,7 @@ static int begins(const unsigned char *bytes, size_t len, const char *with,
   return len >= with_len && !memcmp(bytes, with, with_len);
 }
 
-#define BEGINS(with) begins(at, len, with, sizeof with - 1)
+#define BEGINS(with) begins(at, len, with, sizeof(with) - 1)
 
 /*
  * An ID3 tag, or the header of a frame of layer III: eleven ones, and no

@@ -385,21 +385,10 @@ int oc_calls_next(oc_calls *calls, oc_slice *id) {
 }
 
 int oc_raw_equal(oc_slice a, oc_slice b) {
-  oc_buf plain_a;
-  oc_buf plain_b;
-  int equal;
-
-  if(a.len == b.len && !memcmp(a.text, b.text, a.len))
+  if(a.len == b.len && (!a.len || !memcmp(a.text, b.text, a.len)))
     return 1;
-  if(!memchr(a.text, '\\', a.len) && !memchr(b.text, '\\', b.len))
+  if((!a.len || !memchr(a.text, '\\', a.len))
+     && (!b.len || !memchr(b.text, '\\', b.len)))
     return 0;
-  oc_buf_init(&plain_a, a.len + 4);
-  oc_buf_init(&plain_b, b.len + 4);
-  equal = !oc_json_unescape(a, &plain_a, NULL)
-          && !oc_json_unescape(b, &plain_b, NULL)
-          && plain_a.len == plain_b.len
-          && !memcmp(plain_a.data, plain_b.data, plain_a.len);
-  oc_buf_free(&plain_a);
-  oc_buf_free(&plain_b);
-  return equal;
+  return oc_json_same_text(a, b);
 }

@@ -315,7 +315,7 @@ int oc_response_has_output(const oc_response *response) {
 
 int oc_response_find(const oc_response *response, const char *name,
                      oc_slice *value) {
-  const char *at = response->head.data;
+  const char *at = response->head.len ? response->head.data : "";
   const char *end = at + response->head.len;
   size_t name_len = strlen(name);
 

@@ -48,7 +48,7 @@ static void put_line(struct lines *lines, const char *line, size_t len) {
  */
 static int make_headers(oc_setup *setup, const oc_setup_options *options) {
   int has_authorization = has_header(options, "Authorization");
-  int has_key = options->key_len && !has_authorization;
+  int has_key = options->key && options->key_len && !has_authorization;
   struct curl_slist *shared = options->key || has_authorization
                               ? NULL : oc_client_key_header(setup->client);
   const char *format = options->is_get ? ACCEPT : CONTENT_TYPE;

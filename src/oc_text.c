@@ -77,11 +77,15 @@ static size_t count_open(const char *bytes, size_t len) {
 
 /* Moves `whole` over the bytes that have just been added. */
 static oc_code settle(oc_text *text) {
-  const char *tail = text->buf.data + text->whole;
+  const char *tail;
   size_t len = text->buf.len - text->whole;
-  size_t valid = oc_utf8_valid_prefix(tail, len);
+  size_t valid;
   size_t keep;
 
+  if(!len)
+    return OC_OK;
+  tail = text->buf.data + text->whole;
+  valid = oc_utf8_valid_prefix(tail, len);
   text->whole += valid;
   if(valid == len)
     return OC_OK;

@@ -129,8 +129,7 @@ end
 ---@param turn? table what is known of the turn, for the hooks
 function request.start(self, id, given, turn)
   local state = core.state(self)
-  -- raises when the conversation is not what it was when the request was made
-  core.request_start(self)
+  -- what may raise for want of memory comes before the first byte is sent
   state.turn = turn
   state.on_end = finish
   if given then
@@ -150,7 +149,16 @@ function request.start(self, id, given, turn)
     state.has_handlers = true
     core.request_pace(self, true)
   end
+  if state.conversation then
+    core.state(state.conversation).in_flight = false
+  end
   client_state.requests[id] = self
+  -- raises when the conversation is not what it was when the request was made
+  local started, err = pcall(core.request_start, self)
+  if not started then
+    client_state.requests[id] = nil
+    error(err, 0)
+  end
   client_state.pending = client_state.pending + 1
   if state.conversation then
     core.state(state.conversation).in_flight = self

@@ -161,7 +161,11 @@ end
 local function append_prompt(work, prompt)
   local encoded = encode_prompt(prompt)
   if type(encoded) == "string" then
-    encoded = { message.encode("user", encoded) }
+    local text, problem = message.encode("user", encoded)
+    if not text then
+      misuse("send: " .. problem:gsub("^content", "prompt"))
+    end
+    encoded = { text }
   end
   for _, text in ipairs(encoded) do
     local appended, code, problem, detail = core.append_json(work, text)
@@ -318,7 +322,7 @@ local function turn_of(self, plan, setup, fields, prepared)
   return {
     setup = setup, fields = fields, is_stream = plan.is_stream, given = plan.given,
     prepared = prepared, in_background = not plan.can_ask,
-    before = journal.before(self),
+    before = journal.before(self), is_booked = false,
     budget = plan.budget or plan.fallbacks and budget_of(self) or nil,
     fallbacks = plan.fallbacks and copy(plan.fallbacks),
     encode = plan.fallbacks and function(given)

@@ -28,7 +28,7 @@ local turn = {}
 ---@field budget? {left: integer} attempts after failures that the turn may still make
 ---@field has_trimmed? boolean
 ---@field has_renewed? boolean
----@field is_booked? boolean
+---@field is_booked boolean
 ---@field calls? function[]
 
 -- What other models may do better, beside what the server refuses: they may
@@ -157,8 +157,8 @@ end
 
 local NOTHING = {}
 
--- Books what a request took and has the turn written down: each once, also when
--- the end of the request had to begin again for want of memory.
+-- Books what a request took: once, also when the end of the request had to begin
+-- again for want of memory.
 local function keep_books(self, state, told)
   local of, chat = state.turn, state.conversation
   if of.is_booked then
@@ -174,8 +174,14 @@ local function keep_books(self, state, told)
   if told and (told.usage or not state.failed) then
     limits.book(core.state(chat), told.usage)
   end
+end
+
+-- Has the turn written down, once; what raises for want of memory has not.
+local function write_down(state)
+  local of, chat = state.turn, state.conversation
   if state.committed and of.before and select(2, core.kind(chat)) then
     local saved, err = journal.after(chat, of.before, of.prepared)
+    of.before = nil
     if not saved then
       give_up(state, err)
     end
@@ -193,6 +199,7 @@ local function settle(self, state)
   end
   local told = state.failed and state.result.partial or state.result
   keep_books(self, state, told)
+  write_down(state)
   local own = core.state(chat)
   local _, is_open = core.kind(chat)
   local calls = NOTHING
