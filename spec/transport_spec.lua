@@ -5,7 +5,6 @@
 local socket = require "socket"
 local cjson = require("cjson").new()
 local opperchat = require "opperchat"
-local Nginx = require "spec.support.nginx"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 

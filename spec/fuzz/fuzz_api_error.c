@@ -39,7 +39,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   MUST(error.status == atoi(number));
   MUST(memchr(error.name, 0, sizeof error.name) && *error.name);
   MUST(is_valid(oc_error_message(&error)) && is_valid(error.name));
-  oc_error_hide(&error, secret, strlen(secret));
+  oc_secret_hide(error.name, strlen(error.name), secret, strlen(secret));
+  if(error.message)
+    oc_secret_hide(error.message, strlen(error.message), secret,
+                   strlen(secret));
   if(strlen(secret) >= 12) {
     MUST(!strstr(oc_error_message(&error), secret)
          || secret[strspn(secret, "*")] == '\0');
