@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../src/oc_api_error.h"
+#include "../../src/oc_secret.h"
 
 static int is_valid(const char *text) {
   size_t len = strlen(text);
