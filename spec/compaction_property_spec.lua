@@ -30,8 +30,12 @@ end
 
 local function random_policy()
   local list = {
-    function() return policy.summarize { tokens = 300, at = 0.5, target = 0.3, turns = roll(3) } end,
-    function() return policy.remember { tokens = 300, at = 0.7, target = 0.4, turns = roll(3) } end,
+    function()
+      return policy.summarize { tokens = 300, at = 0.5, target = 0.3, turns = roll(3) }
+    end,
+    function()
+      return policy.remember { tokens = 300, at = 0.7, target = 0.4, turns = roll(3) }
+    end,
     function() return policy.keep { turns = 3 + roll(8), slack = roll(4) } end,
     function() return policy.fit { tokens = 900, target = 0.6 } end,
   }
@@ -178,7 +182,7 @@ local actions = {
       self.chat:cancel()
     end
   end,
-  function(self)
+  function()
     if chance(50) then
       chats.fail(400, "no")
     else
@@ -220,8 +224,8 @@ describe("random work with policies in the background", function()
   it("loses nothing and tells nothing twice", function()
     local compacted = 0
     -- a summary, an answer and facts in one
-    chats.server:default { delay = 0.002, body = json.encode { choices = { { index = 0, finish_reason = "stop",
-      message = { role = "assistant", content = '{"facts":["x"]}' } } } } }
+    chats.server:default { delay = 0.002, body = json.encode { choices = { { index = 0,
+      finish_reason = "stop", message = { role = "assistant", content = '{"facts":["x"]}' } } } } }
     for round = 1, ROUNDS do
       seed = round * 7919
       local world = new_world()

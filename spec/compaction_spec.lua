@@ -591,7 +591,8 @@ describe("summarize", function()
   it("keeps calls that still wait for their results", function()
     local chat = new_chat { policy = { summarize(), policy.keep { turns = 1 },
       policy.shrink {}, policy.fit { tokens = 300 } } }
-    chat:append("user", "u10"):append { role = "assistant", tool_calls = { call("c1"), call("c2") } }
+    chat:append("user", "u10")
+    chat:append { role = "assistant", tool_calls = { call("c1"), call("c2") } }
     chat:append("tool", "r", { tool_call_id = "c2" })
     answer("sum")
     assert(chat:compact())

@@ -41,6 +41,7 @@ static int conversation_close(lua_State *L) {
     lconversation *conversation = box->core;
     box->core = NULL;
     oc_history_free(&conversation->history);
+    oc_history_free(&conversation->marked);
     oc_free(conversation);
   }
   return 0;
@@ -401,17 +402,19 @@ static int fork(lua_State *L) {
   conversation = lconversation_open(L, 1);
   copy = lconversation_open(L, -1);
   oc_history_fork(&conversation->history, &copy->history);
+  oc_history_fork(&conversation->marked, &copy->marked);
   return 1;
 }
 
 /*
- * adopt(conversation, other): gives it the messages of another one, which
- * is empty afterwards. For work that was done on a fork.
+ * adopt(conversation, other): gives it the messages and the mark of another
+ * one, which is empty afterwards. For work that was done on a fork.
  */
 static int adopt(lua_State *L) {
   lconversation *conversation = lconversation_open(L, 1);
   lconversation *other = lconversation_open(L, 2);
   oc_history_adopt(&conversation->history, &other->history);
+  oc_history_adopt(&conversation->marked, &other->marked);
   return 0;
 }
 

@@ -8,6 +8,7 @@
 
 typedef struct lconversation {
   oc_history history;
+  oc_history marked;    /* the list as it was when tokens.lua marked it */
   int is_busy;          /* a request will commit to it: no edits */
 } lconversation;
 

@@ -167,6 +167,33 @@ static int missing(lua_State *L) {
   return 1;
 }
 
+/* mark(conversation) -> tokens of its list, which it remembers as it is */
+static int mark(lua_State *L) {
+  lconversation *conversation = lconversation_open(L, 1);
+  oc_history copy;
+  oc_history_fork(&conversation->history, &copy);
+  oc_history_adopt(&conversation->marked, &copy);
+  lcompat_push_integral(L, conversation->marked.tokens);
+  return 1;
+}
+
+/*
+ * beyond_mark(list, conversation, anew) -> tokens and messages that the list
+ * has more than the conversation's mark | nil: it does not begin with it.
+ * `anew`: counts of messages may have changed since.
+ */
+static int beyond_mark(lua_State *L) {
+  const oc_history *list = &lconversation_open(L, 1)->history;
+  oc_history *marked = &lconversation_open(L, 2)->marked;
+  if(!marked->count || oc_history_common(list, marked) < marked->count)
+    return 0;
+  if(lua_toboolean(L, 3))
+    oc_history_recount(marked);
+  lua_pushnumber(L, (lua_Number)list->tokens - (lua_Number)marked->tokens);
+  lcompat_push_integral(L, list->count - marked->count);
+  return 2;
+}
+
 /* estimate(text) -> tokens */
 static int estimate(lua_State *L) {
   size_t len;
@@ -308,6 +335,8 @@ void lhistory_register(lua_State *L) {
     { "find_flag", find_flag },
     { "common", common },
     { "missing", missing },
+    { "mark", mark },
+    { "beyond_mark", beyond_mark },
     { "estimate", estimate },
     { "assign", assign },
     { "patch", patch },

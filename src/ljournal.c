@@ -283,6 +283,13 @@ static int journal_close(lua_State *L) {
   return 0;
 }
 
+/* journal_is(journal, path) -> whether the path leads to its file */
+static int journal_is(lua_State *L) {
+  const oc_journal *journal = check_journal(L);
+  lua_pushboolean(L, oc_journal_is(journal, check_path(L, 2)));
+  return 1;
+}
+
 /* }==== */
 
 /* {==== saving ==== */
@@ -387,6 +394,7 @@ void ljournal_register(lua_State *L) {
     { "journal_append", journal_append },
     { "journal_write", journal_write },
     { "journal_close", journal_close },
+    { "journal_is", journal_is },
     { "save_file", save_file },
     { NULL, NULL }
   };

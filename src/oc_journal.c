@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "oc_alloc.h"
@@ -197,4 +198,11 @@ oc_code oc_journal_keep(oc_journal *journal, uint64_t size) {
     return oc_file_fail_errno(journal->problem, OC_E_WRITE,
                               "cannot be read", errno);
   return ends ? OC_OK : oc_journal_append(journal, "\n", 1, 0);
+}
+
+int oc_journal_is(const oc_journal *journal, const char *path) {
+  struct stat status;
+  return journal->fd >= 0 && !stat(path, &status)
+         && (uint64_t)status.st_dev == journal->device
+         && (uint64_t)status.st_ino == journal->inode;
 }

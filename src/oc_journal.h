@@ -38,6 +38,8 @@ typedef struct oc_journal {
   unsigned char is_broken;      /* what was written is not known */
 } oc_journal;
 
+/* Whether a path, under whatever name, leads to the file of an open journal. */
+int oc_journal_is(const oc_journal *journal, const char *path);
 /* A closed journal: may be opened, and closed. */
 void oc_journal_init(oc_journal *journal);
 /*

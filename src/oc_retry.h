@@ -32,8 +32,8 @@ typedef struct oc_retry_hints {
 
 /*
  * Milliseconds that the server asks to wait, never 0. Below 0: it does not
- * say, or wants no wait at all, which would not help it. `message`: the error's. `now`: for a
- * server that sends no date.
+ * say, or wants no wait at all, which would not help it. `message`: the
+ * error's. `now`: for a server that sends no date.
  */
 int64_t oc_retry_after(const oc_retry_hints *hints, const char *message,
                        time_t now);

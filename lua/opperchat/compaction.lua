@@ -70,18 +70,21 @@ local function reserve_of(state, given, size)
 end
 
 -- What the size of a request of this conversation is known from.
-local function measure_of(state, given)
+local function measure_of(chat, given)
+  local state = core.state(chat)
   local model = given and given.model or state.options.model
+  local own_client = client_of(state)
   return {
-    client = client_of(state), model = type(model) == "string" and model or nil,
-    fields = compaction.fields_tokens(state, given), anchor = state.anchor,
+    client = own_client, model = type(model) == "string" and model or nil,
+    fields = compaction.fields_tokens(state, given), anchor = tokens.anchor(chat),
   }
 end
 
 -- Asks a model something on behalf of a conversation, which pays for it.
-local function ask(state, job, messages, given)
+local function ask(chat, job, messages, given)
+  local state = core.state(chat)
   local conversation = require "opperchat.conversation"
-  local of = measure_of(state)
+  local of = measure_of(chat)
   local model = given.model or of.model
   local own = state.options
   local scratch = conversation.new {
@@ -97,7 +100,7 @@ local function ask(state, job, messages, given)
   end
   local send = options.copy(given.options or {})
   send.schema = given.schema
-  job.asking = scratch
+  job.asking, core.state(scratch).asked_by = scratch, state.origin or job.chat
   local reply
   reply, err = scratch:send(nil, send)
   job.asking = nil
@@ -110,15 +113,16 @@ local function ask(state, job, messages, given)
 end
 
 -- A draft of a conversation's list.
-local function draft_of(state, list, given, job)
-  local of = measure_of(state, given)
-  local known = window.of(of.client, of.model, state.options.context_window)
+local function draft_of(chat, list, given, job)
+  local state, of = core.state(chat), measure_of(chat, given)
+  local known, is_guess = window.of(of.client, of.model, state.options.context_window)
   local result
   result = draft.new(list, {
-    of = of, model = of.model, window = known, reserve = reserve_of(state, given, known),
+    of = of, model = of.model, window = known, is_guess = is_guess,
+    reserve = reserve_of(state, given, known),
     is_forced = job.is_forced or false, can_ask = job.can_ask,
     ask = function(messages, ask_options)
-      local reply, err, usage = ask(state, job, messages, ask_options or {})
+      local reply, err, usage = ask(chat, job, messages, ask_options or {})
       result.usage = limits.sum(result.usage, usage)
       return reply, err
     end,
@@ -135,8 +139,9 @@ local function should_wait(state, job, made)
 end
 
 -- Lets the policy edit a draft.
-local function apply(state, job)
-  local made = draft_of(state, job.list, job.given, job)
+local function apply(chat, job)
+  local state = core.state(chat)
+  local made = draft_of(chat, job.list, job.given, job)
   if job.can_ask and not job.is_forced and should_wait(state, job, made) then
     made.can_ask = false
   end
@@ -292,15 +297,16 @@ function compaction.prepare(chat, list, prompts, given, can_ask)
     state.ready = nil
   end
   if not state.policy then
-    tokens.settle(list, measure_of(state, given).model)
+    tokens.settle(list, measure_of(chat, given).model)
     return { list = list, prompts = prompts, steps = steps, errors = {} }
   end
   if policy.wants_window(state.policy) then
     window.prefetch(client_of(state), state.options.model, state.options.context_window)
   end
   -- what is at work in the background already is not asked for twice
-  local job = { list = list, given = given, can_ask = can_ask and not state.background }
-  local outcome = can_ask and in_foreground(state, job, apply, state, job) or apply(state, job)
+  local job = { chat = chat, list = list, given = given }
+  job.can_ask = can_ask and not state.background
+  local outcome = can_ask and in_foreground(state, job, apply, chat, job) or apply(chat, job)
   extend(steps, outcome.steps)
   if has_asked(outcome.steps) then
     -- it was paid for: should this turn fail, the next one begins with it
@@ -316,8 +322,8 @@ function compaction.prepare(chat, list, prompts, given, can_ask)
 end
 
 -- What the server said and the policy did not heed: the oldest turns go.
-local function trim_hard(state, list, given, limit)
-  local made = draft_of(state, list, given, { can_ask = false })
+local function trim_hard(chat, list, given, limit)
+  local made = draft_of(chat, list, given, { can_ask = false })
   local trim = fit { tokens = math.max(1, math.floor(limit)), target = 0.6 }
   local outcome = policy.run(trim, made)
   if #outcome.errors > 0 then
@@ -341,18 +347,21 @@ function compaction.prepare_again(chat, prepared, given, err, sent)
     return nil
   end
   local state = core.state(chat)
-  local of = measure_of(state, given)
+  local of = measure_of(chat, given)
   local scale = window.learn(of.client, of.model, found, sent)
   if not prepared or not state.policy then
     return nil
   end
   local list = core.fork(prepared.list)
-  local outcome = apply(state, { list = list, given = given, can_ask = false })
+  local outcome = apply(chat, { list = list, given = given, can_ask = false })
   local steps = extend(extend({}, prepared.steps), outcome.steps)
   local known = window.of(of.client, of.model, state.options.context_window)
+  if not known then
+    return nil
+  end
   local limit = known * 0.9 / math.max(scale, 1)
-  if tokens.of_request(list, measure_of(state, given)) > limit then
-    local more = trim_hard(state, list, given, limit)
+  if tokens.of_request(list, measure_of(chat, given)) > limit then
+    local more = trim_hard(chat, list, given, limit)
     if not more then
       return nil
     end
@@ -421,8 +430,8 @@ end
 
 -- Works out an edit, on its own copy of the list.
 local function work_out(chat, job)
-  job.base, job.list = core.fork(chat), core.fork(chat)
-  return apply(core.state(chat), job)
+  job.chat, job.base, job.list = chat, core.fork(chat), core.fork(chat)
+  return apply(chat, job)
 end
 
 ---Makes an edit that had to wait for the end of a request.
@@ -469,7 +478,7 @@ function compaction.begin(chat)
     return
   end
   local probe = { list = core.fork(chat), can_ask = false }
-  if #apply(state, probe).would_ask == 0 then
+  if #apply(chat, probe).would_ask == 0 then
     return
   end
   local job = { can_ask = true }
@@ -533,7 +542,7 @@ function methods:compact()
     state.background.task:wait()
   end
   local job = { can_ask = true, is_forced = true }
-  local before = self:tokens()
+  local before = (self:tokens())
   local outcome = in_foreground(state, job, work_out, self, job)
   local _, is_open = core.kind(self)
   if not is_open then
@@ -543,11 +552,13 @@ function methods:compact()
     return nil, outcome.errors[1].err
   end
   local calls, err = make_edit(self, job, outcome)
+  -- not later: whoever is told may close it
+  local size = (self:tokens())
   call_all(calls)
   if err then
     return nil, err
   end
-  return sum_up(outcome.steps, before, (self:tokens()))
+  return sum_up(outcome.steps, before, size)
 end
 
 ---Tokens of the next request as the list is now.
@@ -556,8 +567,8 @@ end
 ---these very messages; `corrected`: estimated, and set right by what it said of others;
 ---`counted`: by `opperchat.tokens.count`; `estimated`: nothing was heard of the server yet
 function methods:tokens()
-  local state = open(self)
-  return tokens.of_request(self, measure_of(state))
+  open(self)
+  return tokens.of_request(self, measure_of(self))
 end
 
 ---What a request would look like, without the request.
@@ -579,14 +590,14 @@ end
 ---@return opperchat.Forecast
 function compaction.forecast(chat, list, given)
   local state = core.state(chat)
-  local of = measure_of(state, given)
+  local of = measure_of(chat, given)
   local before = tokens.of_request(list, of)
   local outcome = { steps = {}, errors = {}, would_ask = {} }
   if state.ready then
     core.patch(list, state.ready.base, state.ready.edited)
   end
   if state.policy then
-    outcome = apply(state, { list = list, given = given, can_ask = false })
+    outcome = apply(chat, { list = list, given = given, can_ask = false })
   end
   local size, how = tokens.of_request(list, of)
   local report = sum_up(outcome.steps, before, size)
@@ -596,7 +607,7 @@ function compaction.forecast(chat, list, given)
     tokens = size, how = how, window = window.of(of.client, of.model, state.options.context_window),
     cost = price and price * size, messages = #list, policies = report.policies,
     would_ask = outcome.would_ask,
-    err = find_fatal(outcome) or compaction.check_limits(state, list, given),
+    err = find_fatal(outcome) or compaction.check_limits(chat, list, given),
   }
 end
 
@@ -605,12 +616,13 @@ end
 ---@param list opperchat.Conversation what is sent
 ---@param given? table options of the request
 ---@return opperchat.Error? err
-function compaction.check_limits(state, list, given)
+function compaction.check_limits(chat, list, given)
+  local state = core.state(chat)
   local own = state.options
   if not own.max_cost and not own.max_tokens_total then
     return nil
   end
-  local of = measure_of(state, given)
+  local of = measure_of(chat, given)
   return limits.check(state, of.client, of.model, function()
     return (tokens.of_request(list, of))
   end)

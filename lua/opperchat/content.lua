@@ -4,6 +4,9 @@
 ---ones come all the time and are the server's business) or a list of both.
 local json = require "opperchat.json"
 
+-- Not `next` by name in a loop: see json.lua.
+local step = next
+
 local content = {}
 
 local EXPECTED = "string, part or list of them expected"
@@ -72,7 +75,7 @@ end
 -- Length of a list, or nil and what the table is instead.
 local function list_length(value)
   local count, highest = 0, 0
-  for key in next, value do
+  for key in step, value do
     if type(key) ~= "number" then
       return nil, got(value)
     end

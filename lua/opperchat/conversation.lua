@@ -13,6 +13,8 @@ local options = require "opperchat.options"
 local policy = require "opperchat.policy"
 local rebuild = require "opperchat.rebuild"
 local sending = require "opperchat.sending"
+local store = require "opperchat.store"
+local tokens = require "opperchat.tokens"
 local tools = require "opperchat.tools"
 
 local misuse = errors.misuse
@@ -77,6 +79,17 @@ local function fill(self, system, messages)
   return self
 end
 
+-- The same with options out of a file, in which anything may stand.
+local function set_up_stored(list, given, path)
+  local worked, self = pcall(set_up, list, given)
+  if worked then
+    return self
+  end
+  core.conversation_close(list)
+  local problem = tostring(self):gsub("^.-conversation: ", "")
+  return nil, errors.new("store", "bad_line", ("%s: %s"):format(path, problem))
+end
+
 -- A conversation that goes on in the file its journal is, or begins it.
 local function new_journaled(given, system, messages)
   local path, sync = given.journal, given.sync
@@ -91,10 +104,14 @@ local function new_journaled(given, system, messages)
   local own = { file = opened.file, path = path, sync = sync or false }
   local self, report
   if opened.list then
-    self = set_up(opened.list, keeping.merge_options(opened.stored, given))
+    self, err = set_up_stored(opened.list, keeping.merge_options(opened.stored, given), path)
+    core.conversation_close(trial)
+    if not self then
+      store.close(opened.file)
+      return nil, err
+    end
     keeping.restore_usage(self, opened.stored)
     report = keeping.report(opened.stored)
-    core.conversation_close(trial)
     core.state(self).journal = own
     return self, report
   end
@@ -163,7 +180,10 @@ function conversation.load(path, given)
   end
   local merged = keeping.merge_options(stored, given)
   merged.journal, merged.sync = nil, nil
-  local self = set_up(list, merged)
+  local self, err_options = set_up_stored(list, merged, path)
+  if not self then
+    return nil, err_options
+  end
   keeping.restore_usage(self, stored)
   return with_journal(self, given and given.journal, given and given.sync, keeping.report(stored))
 end
@@ -358,13 +378,19 @@ function methods:undo(n)
   return journal.after(self, before)
 end
 
----Drops all turns. The head (system and developer messages at the beginning)
----stays.
+---Drops all turns, and what policies have written of them. The head (system and
+---developer messages at the beginning) stays.
 ---@return opperchat.Conversation self
 function methods:clear()
   open(self)
   local before = journal.before(self)
   core.cut(self, core.head(self))
+  for _, flag in ipairs { "summary", "facts" } do
+    local at = core.find_flag(self, flag)
+    if at then
+      core.splice(self, at, 1, {})
+    end
+  end
   return journal.after(self, before)
 end
 
@@ -394,7 +420,7 @@ function methods:fork(given)
   -- the tools it has already are on the wire; what runs them comes along
   local registry = not (given and given.tools) and state.registry or nil
   local other = set_up(core.fork(self), merged, registry)
-  core.state(other).anchor = state.anchor
+  core.state(other).anchor = tokens.anchor_of_fork(other, tokens.anchor(self))
   return other
 end
 
@@ -411,8 +437,10 @@ function methods:fork_at(turn, given)
     misuse("fork_at: number of a turn expected, got "
       .. (type(turn) == "number" and tostring(turn) or type(turn)))
   end
-  local at = first[turn < 0 and turn + #first + 1 or turn]
-  if turn == 0 or not at then
+  local number = turn < 0 and turn + #first + 1 or turn
+  -- what stands before the first turn is none
+  local at = number >= 1 and first[number]
+  if not at then
     misuse("fork_at: there is no turn %.14g of %d", turn, #first)
   end
   local other = self:fork(given)

@@ -7,6 +7,9 @@ local errors = require "opperchat.errors"
 local history_repair = require "opperchat.history_repair"
 local rules = require "opperchat.history_rules"
 
+-- Not `next` by name in a loop: see json.lua.
+local step = next
+
 local history = {}
 
 ---The result that `repair` gives a call that nobody answered.
@@ -49,6 +52,12 @@ local function is_closed(options, name)
     return false
   elseif type(options) ~= "table" then
     errors.misuse("history.%s: options: table expected, got %s", name, type(options))
+  end
+  for option in pairs(options) do
+    if option ~= "closed" then
+      errors.misuse("history.%s: unknown option '%s' (closed = true or false)", name,
+        tostring(option))
+    end
   end
   return options.closed and true or false
 end
@@ -145,7 +154,7 @@ end
 -- Keys of a table come in no order, problems do.
 local function check_fields(message, add)
   local problems = {}
-  for name, value in next, message do
+  for name, value in step, message do
     if rules.is_plain_field(name) then
       local valid, problem = rules.check_field(name, value)
       if not valid then

@@ -6,6 +6,9 @@
 local json = require "opperchat.json"
 local rules = require "opperchat.history_rules"
 
+-- Not `next` by name in a loop: see json.lua.
+local step = next
+
 local byte, concat, gsub, sub = string.byte, table.concat, string.gsub, string.sub
 local field = rules.field
 
@@ -20,7 +23,7 @@ local OTHER_NAMES = {
 
 local function copy(from)
   local result = {}
-  for name, value in next, from do
+  for name, value in step, from do
     result[name] = value
   end
   return result
@@ -112,7 +115,7 @@ end
 -- somebody else's. Returns what was wrong.
 local function mend_fields(target, around, is_skipped)
   local bad, problems = {}, {}
-  for name, value in next, target.value do
+  for name, value in step, target.value do
     if not (is_skipped and is_skipped(name)) then
       local valid, problem = rules.check_field(name, value, around)
       if not valid then
@@ -182,7 +185,7 @@ local function mend_parts(list, indices)
 end
 
 local function has_items(value)
-  for name in next, value do
+  for name in step, value do
     if field(value, name) ~= nil then
       return true
     end
@@ -398,7 +401,7 @@ end
 -- Whether an assistant message without content and calls has something to say:
 -- a refusal, its reasoning, sound.
 local function has_more(message)
-  for name in next, message do
+  for name in step, message do
     local value = field(message, name)
     local is_empty = value == nil or value == "" or value == false
       or type(value) == "table" and next(value) == nil

@@ -8,6 +8,9 @@ local json = require "opperchat.json"
 local mend = require "opperchat.history_mend"
 local rules = require "opperchat.history_rules"
 
+-- Not `next` by name in a loop: see json.lua.
+local step = next
+
 local history_repair = {}
 
 ---The result of a call that nobody answered. Always the same, so that the
@@ -212,7 +215,7 @@ local function name_calls(item, known)
     seen[call.id] = true
     if code then
       local copy = {}
-      for name, value in next, call.call do
+      for name, value in step, call.call do
         copy[name] = value
       end
       copy.id = call.id

@@ -6,6 +6,9 @@ local content = require "opperchat.content"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 
+-- Not `next` by name in a loop: see json.lua.
+local step = next
+
 local rules = {}
 
 ---The calls that one message may make (the core's own limit).
@@ -39,7 +42,7 @@ end
 ---@return integer[]
 function rules.indices(list)
   local count, highest, found = 0, 0, {}
-  for key in next, list do
+  for key in step, list do
     if type(key) == "number" and key >= 1 and key % 1 == 0 then
       count = count + 1
       highest = math.max(highest, key)
@@ -60,7 +63,7 @@ end
 ---@param list table
 ---@return boolean
 function rules.is_list(list)
-  for key in next, list do
+  for key in step, list do
     if type(key) ~= "number" or key < 1 or key % 1 ~= 0 then
       return false
     end

@@ -1,6 +1,7 @@
 ---The journal of a conversation: each change of its list is a line of a file
 ---before anybody is told of it, and a change that cannot be written is undone.
 local core = require "opperchat.core"
+local errors = require "opperchat.errors"
 local store = require "opperchat.store"
 
 local journal = {}
@@ -46,7 +47,10 @@ function journal.after(chat, before, prepared)
     extra.options = state.options
   end
   local edited = edited_of(prepared)
-  local written, err = store.write(own.file, before, edited, chat, extra, own.sync)
+  local worked, written, err = pcall(store.write, own.file, before, edited, chat, extra, own.sync)
+  if not worked then
+    written, err = nil, errors.new("store", "write_failed", own.path .. ": " .. tostring(written))
+  end
   if not written then
     core.adopt(chat, before)
     return nil, err

@@ -184,7 +184,7 @@ local methods = core.methods("conversation")
 ---@return opperchat.Error? err of kind `store`
 function methods:save(path)
   local own = core.open(self, "conversation").journal
-  if own and own.path == path then
+  if own and type(path) == "string" and core.journal_is(own.file, path) then
     misuse("save: the journal of this conversation is up to date; "
       .. "another file would take its place")
   end

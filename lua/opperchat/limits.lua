@@ -5,6 +5,10 @@ local models = require "opperchat.models"
 
 local limits = {}
 
+local COUNTS = {
+  "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "cost",
+}
+
 ---Whether a request would take a conversation over what it is allowed.
 ---@param state table of the conversation
 ---@param client opperchat.Client
@@ -39,9 +43,15 @@ end
 function limits.book(state, usage)
   local totals = state.usage
   totals.requests = totals.requests + (usage and usage.requests or 1)
-  for name, number in pairs(usage or {}) do
-    if name ~= "requests" then
-      totals[name] = (totals[name] or 0) + number
+  if not usage then
+    return
+  end
+  for i = 1, #COUNTS do
+    local name = COUNTS[i]
+    local sum = totals[name] + (usage[name] or 0)
+    -- what adds up to infinity could not be written down
+    if sum < 1 / 0 then
+      totals[name] = sum
     end
   end
 end

@@ -10,6 +10,9 @@ local options = require "opperchat.options"
 
 local misuse = errors.misuse
 
+-- Not `next` by name in a loop: see json.lua.
+local step = next
+
 local media = {}
 
 ---Bytes that a part may have when `max_bytes` does not say otherwise.
@@ -60,7 +63,7 @@ local function refuse_name(what, known, name)
     misuse("%s: options have names, got [%s]", what, tostring(name))
   end
   local names = {}
-  for other in next, known do
+  for other in step, known do
     names[#names + 1] = other
   end
   table.sort(names)
@@ -71,7 +74,7 @@ end
 
 -- Puts what `given` has into `fields`, checked.
 local function take_fields(what, known, fields, given)
-  for name, value in next, given do
+  for name, value in step, given do
     if not known[name] then
       refuse_name(what, known, name)
     end
@@ -92,7 +95,7 @@ local function read_source(what, known, source, given)
         source.data == nil and "a table without 'data'" or "data = " .. type(source.data))
     end
     local rest = {}
-    for name, value in next, source do
+    for name, value in step, source do
       rest[name] = value
     end
     from.data, rest.data = rest.data, nil

@@ -6,6 +6,9 @@
 ---raises it at the position of its own caller.
 local json = require "opperchat.json"
 
+-- Not `next` by name in a loop: see json.lua.
+local step = next
+
 local options = {}
 
 -- As many milliseconds as fit into 31 bits: three weeks and a half.
@@ -69,7 +72,7 @@ end
 -- Keys in a fixed order; keys that are no strings are left out.
 local function sorted_keys(given)
   local keys = {}
-  for key in next, given do
+  for key in step, given do
     if type(key) == "string" then
       keys[#keys + 1] = key
     end
@@ -121,7 +124,7 @@ local function is_list_of(value, wanted)
     return false
   end
   local count = 0
-  for _, item in next, value do
+  for _, item in step, value do
     if type(item) ~= wanted then
       return false
     end
@@ -182,7 +185,7 @@ local function is_headers(value)
   if type(value) ~= "table" then
     return false
   end
-  for name, text in next, value do
+  for name, text in step, value do
     if type(name) ~= "string" or not name:find("^[!#$%%&'*+.^_`|~0-9A-Za-z-]+$") then
       return false, shown(name) .. " is not the name of a header"
     elseif type(text) ~= "string" then
@@ -206,7 +209,7 @@ local function has_only(value, names)
   for _, name in ipairs(names) do
     known[name] = true
   end
-  for key in next, value do
+  for key in step, value do
     if not known[key] then
       return false, "unknown key " .. shown(key) .. suggestion(key, names)
     end
@@ -278,7 +281,7 @@ local function is_tags(value)
     return false
   end
   local count = 0
-  for key, tag in next, value do
+  for key, tag in step, value do
     count = count + 1
     local text = tag_text(tag)
     if type(key) ~= "string" or #key > 64 or not key:find("^[A-Za-z][A-Za-z0-9_.-]*$") then
@@ -304,7 +307,7 @@ local function is_logit_bias(value)
   if type(value) ~= "table" then
     return false
   end
-  for token, bias in next, value do
+  for token, bias in step, value do
     if not (type(token) == "string" or is_integer(token)) or not is_finite(bias) then
       return false, "token ids with numbers expected"
     end
@@ -316,7 +319,7 @@ local function is_named(value)
   if type(value) ~= "table" then
     return false
   end
-  for key in next, value do
+  for key in step, value do
     if type(key) ~= "string" then
       return false, "names expected as keys, got " .. shown(key)
     end
@@ -350,7 +353,7 @@ local kinds = {
     -- beyond it numbers cannot be told apart, and C has no room for them
     return is_integer(value) and value >= 1 and value <= 2 ^ 53
   end,
-  ["number from 0 to 1"] = function(value)
+  ["number above 0, at most 1"] = function(value)
     return is_finite(value) and value > 0 and value <= 1
   end,
   ["number >= 0"] = function(value) return is_finite(value) and value >= 0 end,
@@ -450,7 +453,7 @@ local KEEPING = {
 
 -- A send takes these away with null.
 local CAN_BE_REMOVED = { schema = true, policy = true }
-for name in next, BODY do
+for name in step, BODY do
   CAN_BE_REMOVED[name] = true
 end
 
@@ -466,7 +469,7 @@ local HANDLERS = {
 local function join(...)
   local result = {}
   for _, part in ipairs { ... } do
-    for name, kind in next, part do
+    for name, kind in step, part do
       result[name] = kind
     end
   end
@@ -604,7 +607,7 @@ function options.check(set, given)
   elseif type(given) ~= "table" then
     return nil, "table of options expected, got " .. got(given, "")
   end
-  for name in next, given do
+  for name in step, given do
     if type(name) ~= "string" then
       return nil, unknown_option(set, name)
     end
@@ -633,7 +636,7 @@ end
 -- Token ids are numbers to people and strings in JSON.
 local function with_string_keys(map)
   local result = {}
-  for key, value in next, map do
+  for key, value in step, map do
     result[type(key) == "number" and json.encode(key) or key] = value
   end
   return result
@@ -655,7 +658,7 @@ local function copy_table(value, seen, depth)
   end
   local result = {}
   seen[value] = result
-  for name, item in next, value do
+  for name, item in step, value do
     if type(item) == "table" and depth < MAX_DEPTH then
       item = copy_table(item, seen, depth + 1)
     end
@@ -683,7 +686,7 @@ end
 function options.body(conversation, send)
   local fields, extras = {}, {}
   for _, given in ipairs { conversation or {}, send or {} } do
-    for name in next, BODY do
+    for name in step, BODY do
       local value = given[name]
       if name == "extra" then
         if json.is_null(value) then
@@ -707,7 +710,7 @@ function options.body(conversation, send)
     end
   end
   for _, extra in ipairs(extras) do
-    for name, value in next, extra do
+    for name, value in step, extra do
       fields[name] = value
     end
   end

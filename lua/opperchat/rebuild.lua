@@ -45,6 +45,19 @@ end
 ---@param place string what to call it when it raises
 ---@return opperchat.Conversation? list nil: nothing is to be changed
 local function rebuild(from, given, result, place)
+  local count = 0
+  for key in pairs(result) do
+    count = count + 1
+    if type(key) ~= "number" then
+      errors.misuse("%s: list of messages expected, got a table with the key '%s'", place,
+        tostring(key))
+    end
+  end
+  for i = 1, count do
+    if result[i] == nil then
+      errors.misuse("%s: a list with a hole in it, at %d (table.remove takes one out)", place, i)
+    end
+  end
   local sources, is_changed, index_of = find_sources(from, given, result)
   if not is_changed then
     return nil

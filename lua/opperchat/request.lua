@@ -74,8 +74,18 @@ local function finish(self)
     complete(state.result, self)
   end
   keep_books(state)
-  local list = state.turn and request.turn.settle(self, state) or {}
-  local result, on_done = state.result, state.on_done
+  local calls = state.turn and request.turn.settle(self, state)
+  local result, on_done, waiting = state.result, state.on_done, state.waiting
+  local behind = state.turn and state.turn.behind
+  state.on_end, state.waiting, state.on_done = nil, nil, nil
+  state.on_delta, state.on_event, state.on_retry = nil, nil, nil
+  if not (on_done or waiting or behind or calls and calls[1]) then
+    return
+  end
+  local list = {}
+  for i = 1, calls and #calls or 0 do
+    list[i] = calls[i]
+  end
   if on_done then
     list[#list + 1] = function()
       if state.failed then
@@ -85,14 +95,10 @@ local function finish(self)
       end
     end
   end
-  for _, resume in ipairs(state.waiting or {}) do
-    list[#list + 1] = resume
+  for i = 1, waiting and #waiting or 0 do
+    list[#list + 1] = waiting[i]
   end
-  if state.turn then
-    list[#list + 1] = state.turn.behind
-  end
-  state.on_end, state.waiting, state.on_done = nil, nil, nil
-  state.on_delta, state.on_event, state.on_retry = nil, nil, nil
+  list[#list + 1] = behind
   call_all(list)
 end
 
@@ -127,8 +133,8 @@ function request.start(self, id, given, turn)
     complete_error(event.err, self)
     on_retry(event, ...)
   end
-  state.has_handlers = given and (given.on_delta or given.on_event) and true or false
-  if state.has_handlers then
+  if given and (given.on_delta or given.on_event) then
+    state.has_handlers = true
     core.request_pace(self, true)
   end
   client_state.requests[id] = self
@@ -186,7 +192,7 @@ function methods:wait(seconds)
   local deadline = seconds and core.now() + seconds
   local is_task = driver.current()
   local is_last
-  if not state.has_handlers and not state.is_finished then
+  if state.is_read and not state.has_handlers and not state.is_finished then
     -- whoever waits for the whole does not wait for pieces of it
     core.request_pace(self, false)
   end
@@ -256,7 +262,7 @@ local function suspend_for_text(self, state)
   driver.suspend(nil, function(resume)
     table.insert(state.readers, resume)
   end)
-  core.request_pace(self, state.has_handlers)
+  core.request_pace(self, state.has_handlers or false)
 end
 
 ---The next piece of text: what `for text in request do` calls. Waits for it.
@@ -265,6 +271,7 @@ end
 ---@return string? text nil at the end of the answer
 local function next_text(self)
   local state = open(self)
+  state.is_read = true
   local text = core.take(self)
   while not text and not state.is_finished do
     if driver.current() then

@@ -7,6 +7,9 @@ local json = require "opperchat.json"
 local options = require "opperchat.options"
 local schema_check = require "opperchat.schema_check"
 
+-- Not `next` by name in a loop: see json.lua.
+local step = next
+
 local ipairs, next, type = ipairs, next, type
 local clip, join, list_length, shown, sorted_keys = schema_check.clip, schema_check.join,
   schema_check.list_length, schema_check.shown, schema_check.sorted_keys
@@ -87,7 +90,7 @@ end
 -- The keywords of JSON Schema (2020-12, those of older drafts and of OpenAPI
 -- that are still met), and what their values look like.
 local KEYWORDS = { type = is_type }
-for fits, names in next, {
+for fits, names in step, {
   [is_text] = "title description format pattern contentEncoding contentMediaType",
   [is_number] = "minimum maximum multipleOf minLength maxLength minItems maxItems "
     .. "minProperties maxProperties minContains maxContains",
@@ -112,7 +115,7 @@ KEYWORDS.exclusiveMinimum = is_bound
 KEYWORDS.exclusiveMaximum = is_bound
 
 local KEYWORD_NAMES = {}
-for name in next, KEYWORDS do
+for name in step, KEYWORDS do
   KEYWORD_NAMES[#KEYWORD_NAMES + 1] = name
 end
 table.sort(KEYWORD_NAMES)
@@ -146,7 +149,7 @@ local function is_schema(value)
     return true
   end
   local decided, only_keywords = false, true
-  for key, item in next, value do
+  for key, item in step, value do
     if type(key) ~= "string" then
       return false
     elseif SCHEMA_ONLY[key] then
@@ -216,7 +219,7 @@ local function verify(given, path, depth, is_property)
 
   local function verify_all(key, items)
     local below = join(path, key)
-    for name, item in next, items do
+    for name, item in step, items do
       local valid, message = verify(item, join(below, name), depth + 1)
       if not valid then
         return nil, message
@@ -300,7 +303,7 @@ local expand
 -- {"string"}, {{name = "string"}}: an array. {"small", "large"}: a choice.
 local function expand_list(given, path, depth)
   local list, count = {}, 0
-  for key, item in next, given do
+  for key, item in step, given do
     if type(key) == "number" then
       list[key] = item
       count = count + 1
@@ -335,7 +338,7 @@ end
 -- Whether a table would be a schema if it had this type.
 local function is_schema_of(given, name)
   local copy = {}
-  for key, value in next, given do
+  for key, value in step, given do
     copy[key] = value
   end
   copy.type = name
@@ -408,7 +411,7 @@ function expand(given, path, depth)
     result = given
     if is_boolean(given.optional) then
       result = {}
-      for key, value in next, given do
+      for key, value in step, given do
         if key ~= "optional" then
           result[key] = value
         end
@@ -419,7 +422,7 @@ function expand(given, path, depth)
   elseif given[1] ~= nil or list_length(given) ~= 0 and #sorted_keys(given) == 0 then
     result, message = expand_list(given, path, depth)
   else
-    for key in next, given do
+    for key in step, given do
       if type(key) ~= "string" then
         return nil, path .. ": names expected as keys, got a " .. type(key)
       end

@@ -6,7 +6,8 @@
 local json = require "opperchat.json"
 local options = require "opperchat.options"
 
-local getmetatable, ipairs, next, type = getmetatable, ipairs, next, type
+-- Not `next` by name in a loop: see json.lua.
+local getmetatable, ipairs, iterate, type = getmetatable, ipairs, next, type
 
 local schema_check = {}
 
@@ -37,7 +38,7 @@ end
 ---@return integer? length nil for other tables
 function schema_check.list_length(value)
   local length = 0
-  for key in next, value do
+  for key in iterate, value do
     if type(key) ~= "number" or key < 1 or key % 1 ~= 0 then
       return nil
     end
@@ -53,7 +54,7 @@ local list_length = schema_check.list_length
 ---@return string[]
 function schema_check.sorted_keys(value)
   local keys = {}
-  for key in next, value do
+  for key in iterate, value do
     if type(key) == "string" then
       keys[#keys + 1] = key
     end
@@ -254,12 +255,12 @@ local function equal(a, b, depth)
   elseif depth > MAX_DEPTH then
     return false
   end
-  for key, item in next, a do
+  for key, item in iterate, a do
     if not equal(item, b[key], depth + 1) then
       return false
     end
   end
-  for key, item in next, b do
+  for key, item in iterate, b do
     if a[key] == nil and not is_null(item) then
       return false
     end

@@ -300,7 +300,7 @@ local function prepare(self, prompt, plan)
   else
     prepared, err = compaction.prepare(self, list, prompts, plan.given, false)
   end
-  err = err or compaction.check_limits(state, list, plan.given)
+  err = err or compaction.check_limits(self, list, plan.given)
   return prepared, err
 end
 
@@ -346,10 +346,14 @@ local function start(self, prompt, plan)
   end
   plan.fallbacks = given and given.fallback_models or state.options.fallback_models
   -- the list has to be at hand for another try of ours
-  plan.may_change = plan.fallbacks ~= nil or client_state.key_function ~= nil
+  plan.may_change = plan.fallbacks and true or client_state.key_function and true or nil
   local prepared
   prepared, err = prepare(self, prompt, plan)
   if err then
+    if err.code == "over_budget" and not plan.can_ask then
+      -- no turn will come that makes room
+      compaction.begin(self)
+    end
     return nil, err
   end
 
@@ -370,7 +374,8 @@ local function start(self, prompt, plan)
   end
   if client_state.on_request then
     client_state.on_request {
-      conversation = state.origin or self, url = client_state.base_url .. "/chat/completions",
+      conversation = state.origin or state.asked_by or self,
+      url = client_state.base_url .. "/chat/completions",
     }
   end
   local wanted = plan.wanted
@@ -415,6 +420,7 @@ local function make_scratch(self)
   state.in_flight, state.work, state.journal = nil, nil, nil
   state.background, state.foreground, state.paid = nil, nil, nil
   state.origin, state.deferred = state.origin or self, {}
+  state.anchor, state.unlearned = tokens.anchor_of_fork(work, tokens.anchor(self)), nil
   return work
 end
 
@@ -428,7 +434,7 @@ local function take_over(self, work, calls)
   if not saved then
     return err
   end
-  state.anchor = done.anchor
+  state.anchor, state.unlearned = tokens.anchor_of_fork(self, tokens.anchor(work)), nil
   compaction.take_ready(self, done.ready)
   if state.origin then
     for _, prepared in ipairs(done.deferred) do

@@ -10,6 +10,9 @@ local options = require "opperchat.options"
 
 local misuse = errors.misuse
 
+-- Not `next` by name in a loop: see json.lua.
+local step = next
+
 local store = {}
 
 ---Bytes that a file may have to be read.
@@ -60,7 +63,7 @@ end
 -- The options that are saved, ready to be written.
 local function to_save(given)
   local result = {}
-  for name, value in next, given do
+  for name, value in step, given do
     if store.SAVED[name] then
       result[name] = value
     end
@@ -72,7 +75,7 @@ local function to_save(given)
   if type(result.logit_bias) == "table" and not json.is_null(result.logit_bias) then
     -- token ids are strings in JSON
     local bias = {}
-    for token, number in next, result.logit_bias do
+    for token, number in step, result.logit_bias do
       bias[type(token) == "number" and json.encode(token) or token] = number
     end
     result.logit_bias = bias
@@ -90,7 +93,7 @@ end
 
 -- Puts `json.null` back for the mark, in place.
 local function restore_nulls(value, mark)
-  for key, item in next, value do
+  for key, item in step, value do
     if item == mark then
       value[key] = json.null
     elseif type(item) == "table" and not json.is_null(item) then
@@ -152,7 +155,7 @@ function store.known_options(given, trace_id)
     return nil, "\"options\" is not an object"
   end
   local result = {}
-  for name, value in next, given do
+  for name, value in step, given do
     if store.SAVED[name] then
       result[name] = value
     end
@@ -168,7 +171,7 @@ end
 
 local function known_usage(text)
   local result = {}
-  for name, value in next, json.decode(text) or {} do
+  for name, value in step, json.decode(text) or {} do
     if type(value) == "number" then
       result[name] = value
     end

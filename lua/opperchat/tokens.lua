@@ -8,6 +8,7 @@ local content = require "opperchat.content"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
+local window = require "opperchat.window"
 
 ---@class opperchat.Tokens
 ---@field count fun(text: string, model?: string): number tokens of a text. To be replaced by
@@ -29,31 +30,49 @@ local own_count = tokens.count
 ---Whether a program counts for itself.
 ---@return boolean
 function tokens.is_custom()
-  return tokens.count ~= own_count
+  return tokens.count ~= own_count and tokens.count ~= nil
 end
 
 -- ---------------------------------------------------------------------------
 -- Counting with a program's own function
 -- ---------------------------------------------------------------------------
 
--- A number for each function that has ever counted; 0 is the core.
+-- A number for each function and model that has ever been counted for; 0 is
+-- the core.
 local counters, last_counter = setmetatable({}, { __mode = "k" }), 0
 
-local function counter_of(fn)
+-- Who counts now. Taking a function of one's own away brings the core's back.
+local function current()
+  local fn = tokens.count
+  if fn == nil then
+    tokens.count = own_count
+    return own_count
+  elseif type(fn) ~= "function" then
+    errors.misuse("tokens.count: function expected, got " .. type(fn))
+  end
+  return fn
+end
+
+local function counter_of(model)
+  local fn = current()
   if fn == own_count then
     return 0
-  elseif not counters[fn] then
-    last_counter = last_counter + 1
-    counters[fn] = last_counter
   end
-  return counters[fn]
+  local known = counters[fn] or {}
+  counters[fn] = known
+  model = model or ""
+  if not known[model] then
+    last_counter = last_counter + 1
+    known[model] = last_counter
+  end
+  return known[model]
 end
 
 local function call_count(text, model)
   if text == "" then
     return 0
   end
-  local number = tokens.count(text, model)
+  local number = current()(text, model)
   if type(number) ~= "number" or number ~= number or number < 0 then
     errors.misuse("tokens.count: a number of tokens expected, got "
       .. (type(number) == "number" and tostring(number) or type(number)))
@@ -94,7 +113,7 @@ end
 ---@param list opperchat.Conversation
 ---@param model? string
 function tokens.settle(list, model)
-  local counter = counter_of(tokens.count)
+  local counter = counter_of(model)
   if counter == 0 and last_counter == 0 then
     return
   end
@@ -139,27 +158,21 @@ local MIN_RATIO, MAX_RATIO = 0.2, 5
 -- ... unless it has put so many tokens of its own in front.
 local MAX_HIDDEN = 4000
 
--- What is known of each model, in the state of its client. Who counts makes a
+-- What is known of a model, in the state of its client. Who counts makes a
 -- difference, too.
 local function ratios_of(client, model)
   local state = core.state(client)
-  state.token_ratios = state.token_ratios or {}
-  return state.token_ratios, counter_of(tokens.count) .. ":" .. (model or "")
+  local all = state.token_ratios or {}
+  state.token_ratios = all
+  local counter = counter_of(model)
+  all[counter] = all[counter] or {}
+  return all[counter]
 end
 
----By how much the estimates for a model have to be multiplied.
----@param client opperchat.Client
----@param model? string
----@return number? ratio nil: no reply has told yet
-function tokens.ratio(client, model)
-  local ratios, key = ratios_of(client, model)
-  local known = ratios[key]
-  return known and known.measured / known.estimated
-end
-
----What a conversation remembers of its last reply.
+---What a conversation remembers of its last reply. The messages that were counted
+---are those of its mark.
 ---@class opperchat.TokenAnchor
----@field list opperchat.Conversation the messages that were counted
+---@field owner opperchat.Conversation whose mark it is
 ---@field tokens number what the server said they are
 ---@field model string
 ---@field fields integer estimate of the other parts of that request
@@ -178,32 +191,94 @@ local function answer_tokens(usage, estimated, ratio)
   return math.max(estimated, 0)
 end
 
----Learns from a reply.
----@param chat opperchat.Conversation it is at the end of its list already
----@param client opperchat.Client
----@param usage opperchat.Usage
----@param sent {messages: integer, fields: integer, model?: string} estimates of the request
-function tokens.learn(chat, client, usage, sent)
-  tokens.settle(chat, sent.model)
-  local measured = usage.prompt_tokens
+-- Corrects the ratio of a model.
+local function learn_ratio(client, sent)
+  local measured = sent.usage.prompt_tokens
+  sent.is_learned = true
+  window.accept(client, sent.model, measured)
   local estimated = sent.messages + sent.fields + core.TOKENS_REQUEST
-  if not measured or measured < estimated * MIN_RATIO
-      or measured > estimated * MAX_RATIO + MAX_HIDDEN then
+  if measured < estimated * MIN_RATIO or measured > estimated * MAX_RATIO then
     return
   end
-  if measured <= estimated * MAX_RATIO then
-    local ratios, key = ratios_of(client, sent.model)
-    local known = ratios[key] or { measured = 0, estimated = 0 }
-    known.measured = known.measured * MEMORY + measured
-    known.estimated = known.estimated * MEMORY + estimated
-    ratios[key] = known
+  local ratios = ratios_of(client, sent.model)
+  local known = ratios[sent.model or ""]
+  if not known then
+    known = { measured = 0, estimated = 0 }
+    ratios[sent.model or ""] = known
   end
+  known.measured = known.measured * MEMORY + measured
+  known.estimated = known.estimated * MEMORY + estimated
+end
 
-  -- a new one: forks may go on with the one before
-  core.state(chat).anchor = {
-    list = core.fork(chat), model = sent.model or "", fields = sent.fields,
-    tokens = measured + answer_tokens(usage, core.tokens(chat) - sent.messages,
-      tokens.ratio(client, sent.model) or 1),
+---Notes what a reply said. It is learned when somebody wants to know a size: most
+---programs never do.
+---@param chat opperchat.Conversation the reply is at the end of its list
+---@param client opperchat.Client
+---@param usage opperchat.Usage
+---@param sent {messages: integer, fields: integer, model?: string} estimates of the request;
+---kept, and added to
+function tokens.note(chat, client, usage, sent)
+  if not usage.prompt_tokens then
+    return
+  end
+  sent.client, sent.usage, sent.total = client, usage, core.mark(chat)
+  core.state(chat).unlearned, core.state(client).unlearned = sent, sent
+end
+
+-- Learns what a client was told last.
+local function learn_client(client)
+  local state = core.state(client)
+  local sent = state.unlearned
+  state.unlearned = nil
+  if sent and not sent.is_learned then
+    learn_ratio(client, sent)
+  end
+end
+
+---By how much the estimates for a model have to be multiplied.
+---@param client opperchat.Client
+---@param model? string
+---@return number? ratio nil: no reply has told yet
+function tokens.ratio(client, model)
+  learn_client(client)
+  local known = ratios_of(client, model)[model or ""]
+  return known and known.measured / known.estimated
+end
+
+---What a conversation remembers of its last reply.
+---@param chat opperchat.Conversation
+---@return opperchat.TokenAnchor?
+function tokens.anchor(chat)
+  local state = core.state(chat)
+  local sent = state.unlearned
+  if not sent then
+    return state.anchor
+  end
+  state.unlearned = nil
+  if not sent.is_learned then
+    learn_ratio(sent.client, sent)
+  end
+  local measured = sent.usage.prompt_tokens
+  local estimated = sent.messages + sent.fields + core.TOKENS_REQUEST
+  if measured < estimated * MIN_RATIO or measured > estimated * MAX_RATIO + MAX_HIDDEN then
+    state.anchor = nil
+    return nil
+  end
+  state.anchor = {
+    owner = chat, model = sent.model or "", fields = sent.fields,
+    tokens = measured + answer_tokens(sent.usage, sent.total - sent.messages,
+      tokens.ratio(sent.client, sent.model) or 1),
+  }
+  return state.anchor
+end
+
+---The same for a fork: what it remembers from now on is its own.
+---@param fork opperchat.Conversation
+---@param anchor? opperchat.TokenAnchor
+---@return opperchat.TokenAnchor?
+function tokens.anchor_of_fork(fork, anchor)
+  return anchor and {
+    owner = fork, tokens = anchor.tokens, model = anchor.model, fields = anchor.fields,
   }
 end
 
@@ -218,14 +293,14 @@ function tokens.of_request(list, of)
   tokens.settle(list, of.model)
   local sum, ratio = core.tokens(list), tokens.ratio(of.client, of.model)
   local anchor = of.anchor
-  if anchor and anchor.model == (of.model or "")
-      and core.common(list, anchor.list) == #anchor.list then
-    if last_counter > 0 then
-      core.recount(anchor.list)
-    end
-    local more = sum - core.tokens(anchor.list) + of.fields - anchor.fields
+  local beyond, messages
+  if anchor and anchor.model == (of.model or "") and select(2, core.kind(anchor.owner)) then
+    beyond, messages = core.beyond_mark(list, anchor.owner, last_counter > 0)
+  end
+  if beyond then
+    local more = beyond + of.fields - anchor.fields
     return math.max(math.floor(anchor.tokens + more * (ratio or 1) + 0.5), 0),
-      more == 0 and #list == #anchor.list and "measured" or "corrected"
+      more == 0 and messages == 0 and "measured" or "corrected"
   end
   sum = sum + of.fields + core.TOKENS_REQUEST
   if ratio then

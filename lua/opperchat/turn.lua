@@ -28,6 +28,7 @@ local turn = {}
 ---@field budget? {left: integer} attempts after failures that the turn may still make
 ---@field has_trimmed? boolean
 ---@field has_renewed? boolean
+---@field is_booked? boolean
 ---@field calls? function[]
 
 -- What other models may do better, beside what the server refuses: they may
@@ -95,8 +96,8 @@ end
 -- Sends a request once more that has failed before anything of an answer
 -- arrived: shorter, with another key or to another model.
 local function again(self, state)
-  local of = state.turn
-  local _, is_open = core.kind(state.conversation)
+  local of, chat = state.turn, state.conversation
+  local _, is_open = core.kind(chat)
   if not is_open or state.result.partial or state.result.kind == "cancelled" then
     return false
   end
@@ -124,6 +125,13 @@ local function again(self, state)
   of.sent.model = try.given and try.given.model or of.sent.model
   state.failed, state.result = nil, nil
   request.restart(self, id)
+  local client_state = core.state(state.client)
+  if client_state.on_request then
+    client_state.on_request {
+      conversation = core.state(chat).origin or core.state(chat).asked_by or chat,
+      url = client_state.base_url .. "/chat/completions",
+    }
+  end
   return true
 end
 
@@ -147,6 +155,33 @@ local function tell_edits(chat, prepared)
   return {}
 end
 
+local NOTHING = {}
+
+-- Books what a request took and has the turn written down: each once, also when
+-- the end of the request had to begin again for want of memory.
+local function keep_books(self, state, told)
+  local of, chat = state.turn, state.conversation
+  if of.is_booked then
+    return
+  end
+  of.is_booked = true
+  if of.budget then
+    of.budget.left = of.budget.left - core.request_retries(self)
+  end
+  if of.fallbacks then
+    state.result.requested_model = of.sent.model
+  end
+  if told and (told.usage or not state.failed) then
+    limits.book(core.state(chat), told.usage)
+  end
+  if state.committed and of.before and select(2, core.kind(chat)) then
+    local saved, err = journal.after(chat, of.before, of.prepared)
+    if not saved then
+      give_up(state, err)
+    end
+  end
+end
+
 ---Keeps the books of a request that has ended.
 ---@param self opperchat.Request
 ---@param state table of the request; its outcome may become another one
@@ -156,38 +191,41 @@ local function settle(self, state)
   if of.calls then
     return of.calls
   end
-  of.calls = {}
-  local own = core.state(chat)
   local told = state.failed and state.result.partial or state.result
-  if of.budget then
-    of.budget.left = of.budget.left - core.request_retries(self)
-  end
-  if of.fallbacks then
-    state.result.requested_model = of.sent.model
-  end
-  if told and (told.usage or not state.failed) then
-    limits.book(own, told.usage)
-  end
+  keep_books(self, state, told)
+  local own = core.state(chat)
   local _, is_open = core.kind(chat)
+  local calls = NOTHING
   if not is_open then
-    return of.calls
+    of.calls = calls
+    return calls
   end
-  if not state.failed and told.usage then
-    tokens.learn(chat, state.client, told.usage, of.sent)
+  local learns = not state.failed and told.usage
+  if learns and not tokens.is_custom() then
+    tokens.note(chat, state.client, told.usage, of.sent)
+    learns = false
   end
-  if state.committed and of.before then
-    local saved, err = journal.after(chat, of.before, of.prepared)
-    if not saved then
-      give_up(state, err)
+  if learns or state.committed and of.prepared or own.ready then
+    calls = {}
+  end
+  if learns then
+    -- among the calls, since what a program counts with may raise
+    calls[1] = function()
+      tokens.settle(chat, of.sent.model)
+      tokens.note(chat, state.client, told.usage, of.sent)
     end
   end
   if state.committed and of.prepared then
-    of.calls = tell_edits(chat, of.prepared)
+    for _, fn in ipairs(tell_edits(chat, of.prepared)) do
+      calls[#calls + 1] = fn
+    end
   end
-  for _, fn in ipairs(compaction.make_ready(chat)) do
-    of.calls[#of.calls + 1] = fn
+  if own.ready then
+    for _, fn in ipairs(compaction.make_ready(chat)) do
+      calls[#calls + 1] = fn
+    end
   end
-  if state.committed and of.in_background and not own.origin then
+  if state.committed and of.in_background and own.policy and not own.origin then
     of.behind = function()
       local _, is_still_open = core.kind(chat)
       if is_still_open then
@@ -195,7 +233,8 @@ local function settle(self, state)
       end
     end
   end
-  return of.calls
+  of.calls = calls
+  return calls
 end
 
 turn.hooks = { again = again, settle = settle }

@@ -6,28 +6,40 @@ local models = require "opperchat.models"
 local window = {}
 
 -- Told that it was too long, but not by how much: the window is this share of
--- what was sent, at the most.
-local BLIND_SHARE = 0.75
+-- what was sent, at the most. What is very short was refused for another reason.
+local BLIND_SHARE, MIN_BLIND = 0.75, 256
 
-local function learned_of(client)
+-- What is known of a model beyond what anybody says: `learned` by refusals,
+-- `is_guess` when they named no number, `accepted` the largest prompt so far.
+local function known_of(client, model)
   local state = core.state(client)
   state.windows = state.windows or {}
-  return state.windows
+  local known = state.windows[model or ""]
+  if not known then
+    known = { accepted = 0 }
+    state.windows[model or ""] = known
+  end
+  return known
 end
 
----The window of a model, as far as it is known now.
+---The window of a model, as far as it is known now. A guess counts only where
+---nobody says anything.
 ---@param client opperchat.Client
 ---@param model? string
 ---@param given? integer the option `context_window`
 ---@return integer? tokens nil: not known
+---@return boolean? is_guess
 function window.of(client, model, given)
-  local known = given
-  if not known and model then
+  local said = given
+  if not said and model then
     local listed = models.peek(client, model)
-    known = listed and listed.context_length
+    said = listed and listed.context_length
   end
-  local learned = learned_of(client)[model or ""]
-  return known and learned and math.min(known, learned) or known or learned
+  local known = known_of(client, model)
+  if known.learned and (not said or not known.is_guess) then
+    return math.min(known.learned, said or known.learned), known.is_guess
+  end
+  return said
 end
 
 ---Has the server's list asked for in the background, when it alone can tell.
@@ -40,6 +52,22 @@ function window.prefetch(client, model, given)
   end
 end
 
+---Learns from a request that the model has taken: what is larger than the window
+---is not larger than the window.
+---@param client opperchat.Client
+---@param model? string
+---@param prompt_tokens? integer
+function window.accept(client, model, prompt_tokens)
+  if not prompt_tokens then
+    return
+  end
+  local known = known_of(client, model)
+  known.accepted = math.max(known.accepted, prompt_tokens)
+  if known.learned and known.accepted > known.learned then
+    known.learned, known.is_guess = nil, nil
+  end
+end
+
 ---Learns from an error that said the request was too long.
 ---@param client opperchat.Client
 ---@param model? string
@@ -47,10 +75,17 @@ end
 ---@param sent integer tokens of the request, as far as they were known
 ---@return number scale by how much the estimate was too small, 1: nothing is known of that
 function window.learn(client, model, overflow, sent)
-  local learned = learned_of(client)
-  local key = model or ""
-  local seen = overflow.window or math.max(1, math.floor((overflow.tokens or sent) * BLIND_SHARE))
-  learned[key] = learned[key] and math.min(learned[key], seen) or seen
+  local known = known_of(client, model)
+  if overflow.window then
+    known.learned, known.is_guess = overflow.window, nil
+    known.accepted = math.min(known.accepted, overflow.window)
+  else
+    local guess = math.floor((overflow.tokens or sent) * BLIND_SHARE)
+    guess = math.max(guess, known.accepted)
+    if guess >= MIN_BLIND and (not known.learned or known.is_guess and guess < known.learned) then
+      known.learned, known.is_guess = guess, true
+    end
+  end
   return overflow.tokens and sent > 0 and overflow.tokens / sent or 1
 end
 

@@ -25,8 +25,13 @@ if not chat then
   os.exit(0)
 end
 
--- The number of the last turn.
+-- The number of the last turn. The one before may have been killed between two
+-- edits that belong together.
 local function count()
+  local newest = chat:last()
+  if newest and newest.content == "dropped" then
+    assert(chat:undo())
+  end
   local last = chat:messages(-2, -2)[1]
   return last and tonumber(last.content:match("^%d+")) or 0
 end

@@ -35,8 +35,8 @@ function kept.begin()
   os.remove(kept.folder)
   shell("mkdir " .. kept.folder)
   kept.server = Server.start()
-  kept.client = opperchat.client { base_url = kept.server.url, api_key = "op-secret-key", max_retries = 0,
-    headers = { ["X-Team"] = "secret-team" } }
+  kept.client = opperchat.client { base_url = kept.server.url, api_key = "op-secret-key",
+    max_retries = 0, headers = { ["X-Team"] = "secret-team" } }
 end
 
 function kept.finish()

@@ -15,6 +15,7 @@ local draft = {}
 ---@class opperchat.Draft
 ---@field list opperchat.Conversation the messages; read with `messages(i, j)` and `#`
 ---@field window? integer the model's context window, where it is known
+---@field is_guess? boolean the window is what a refusal without a number makes likely
 ---@field reserve integer tokens that the answer needs of it
 ---@field model? string
 ---@field is_forced boolean somebody wants the policy to act now, whatever the size

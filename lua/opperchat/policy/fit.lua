@@ -40,10 +40,12 @@ function Fit:apply(draft)
     draft:drop(turns, drops)
     size = draft:tokens()
   end
-  local most = math.min(self.tokens or draft.window, draft.window or self.tokens)
+  -- a guess of the window is reason to trim, but none to send nothing
+  local room = not draft.is_guess and draft.window or 1 / 0
+  local most = math.min(self.tokens or room, room)
   if size > most and not draft.is_forced then
-    return nil, errors.new("limit", "over_budget", ("the head, what is pinned and the last turn "
-      .. "need about %d tokens, and %d are allowed"):format(size, most))
+    return nil, errors.new("limit", "over_budget", ("the head, what is pinned, summaries and the "
+      .. "last turn need about %d tokens, and %d are allowed"):format(size, most))
   end
   return true
 end
@@ -57,7 +59,7 @@ end
 local function fit(given)
   local checked = check.options("fit", given, {
     tokens = { "integer >= 1" },
-    target = { "number from 0 to 1", default = 0.5 },
+    target = { "number above 0, at most 1", default = 0.5 },
   })
   checked.wants_window = checked.tokens == nil
   return setmetatable(checked, Fit)

@@ -36,7 +36,14 @@ end
 local function find_loss(base, edited)
   local _, before = core.turn(base, 1)
   local _, after = core.turn(edited, 1)
-  return before > 0 and after == 0 and "the policy has left no user message" or nil
+  if before > 0 and after == 0 then
+    return "the policy has left no user message"
+  end
+  local last, role = core.kinds(base):sub(-1):lower(), core.kinds(edited):sub(-1):lower()
+  if last ~= role and (last == "u" or last == "t") then
+    -- it would be sent without what is asked
+    return "the policy has dropped the end of the list"
+  end
 end
 
 local function failed(problem)

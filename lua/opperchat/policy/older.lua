@@ -113,6 +113,25 @@ function older.known(draft, flag)
   return message and type(message.content) == "string" and message.content or nil
 end
 
+---Whether a text in the place of the turns makes room: the request is below the
+---mark again, so that nobody is asked for the next one at once, or where what
+---stays is too large for that, the text is half as long as what it stands for.
+---@param policy table with `tokens` and `at`
+---@param draft opperchat.Draft
+---@param selected opperchat.OlderTurns
+---@param text string
+---@param known? string the text that it takes the place of
+---@return boolean
+function older.makes_room(policy, draft, selected, text, known)
+  local limit = draft:budget(policy.tokens, 1)
+  if not limit then
+    return true
+  end
+  local replaced = selected.tokens + (known and older.count(known) or 0)
+  local gain = replaced - older.count(text)
+  return draft:tokens() - gain * draft:ratio() <= limit * policy.at or gain >= replaced / 2
+end
+
 ---Estimated tokens of a text that a model has written.
 ---@param text string
 ---@return integer

@@ -71,9 +71,11 @@ function Remember:apply(draft)
     end
     known = (self.merge or merge)(known, reply.parsed)
   end
-  older.replace(draft, selected, {
-    role = self.role, content = self.prefix .. json.encode(known),
-  }, "facts")
+  local text = json.encode(known)
+  if not older.makes_room(self, draft, selected, text, older.known(draft, "facts")) then
+    return nil, errors.new("protocol", "bad_facts", "the facts are too long to make room")
+  end
+  older.replace(draft, selected, { role = self.role, content = self.prefix .. text }, "facts")
   return true
 end
 
@@ -91,8 +93,8 @@ local function remember(given)
   local checked = check.options("remember", given, {
     schema = { "table", default = FACTS },
     tokens = { "integer >= 1" },
-    at = { "number from 0 to 1", default = 0.85 },
-    target = { "number from 0 to 1", default = 0.5 },
+    at = { "number above 0, at most 1", default = 0.85 },
+    target = { "number above 0, at most 1", default = 0.5 },
     turns = { "integer >= 1", default = 2 },
     model = { "string" },
     prompt = { "string" },

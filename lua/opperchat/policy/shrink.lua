@@ -130,7 +130,7 @@ end
 local function shrink(given)
   local checked = check.options("shrink", given, {
     tokens = { "integer >= 1" },
-    at = { "number from 0 to 1", default = 0.65 },
+    at = { "number above 0, at most 1", default = 0.65 },
     turns = { "integer >= 1", default = 2 },
     max = { "integer >= 1", default = 500 },
     preview = { "integer >= 0", default = 200 },

@@ -20,7 +20,7 @@ local SHARE, MIN_WORDS, MAX_WORDS = 0.15, 60, 600
 
 local function refuse(reply, problem)
   local err = errors.new("protocol", "bad_summary", "the summary " .. problem)
-  err.partial, err.trace_id = reply, reply.trace_id
+  err.partial, err.trace_id = reply, reply and reply.trace_id
   return err
 end
 
@@ -57,7 +57,8 @@ function Summarize:apply(draft)
     draft.would_ask = true
     return true
   end
-  local before = older.known(draft, "summary")
+  local known = older.known(draft, "summary")
+  local before = known
   if before and before:sub(1, #self.prefix) == self.prefix then
     before = before:sub(#self.prefix + 1)
   end
@@ -78,6 +79,9 @@ function Summarize:apply(draft)
     end
     before = reply.content:gsub("^%s+", ""):gsub("%s+$", "")
   end
+  if not older.makes_room(self, draft, selected, before, known) then
+    return nil, refuse(nil, "is too long to make room")
+  end
   older.replace(draft, selected, { role = self.role, content = self.prefix .. before }, "summary")
   return true
 end
@@ -95,8 +99,8 @@ end
 local function summarize(given)
   local checked = check.options("summarize", given, {
     tokens = { "integer >= 1" },
-    at = { "number from 0 to 1", default = 0.85 },
-    target = { "number from 0 to 1", default = 0.5 },
+    at = { "number above 0, at most 1", default = 0.85 },
+    target = { "number above 0, at most 1", default = 0.5 },
     turns = { "integer >= 1", default = 2 },
     model = { "string" },
     prompt = { "string" },
