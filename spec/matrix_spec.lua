@@ -37,6 +37,10 @@ describe("a fault", function()
   end
 
   local function try(fault, form)
+    if matrix.is_very_slow then
+      local retries = fault[form].retried and 1 or 0
+      return select(2, matrix.try(world, fault, form, drivers()[1], retries))
+    end
     local shown
     for _, driver in ipairs(drivers(ALL or not matrix.is_slow)) do
       local result, problem = matrix.try(world, fault, form, driver, 0)

@@ -432,8 +432,9 @@ end
 
 -- }====
 
---- Whether this run is checked by something that takes its time; how many
---- seconds late a deadline may be, and how long a poll may take.
-matrix.is_slow, matrix.late, matrix.longest_poll = SLOW > 1, LATE, POLL
+--- Whether this run is checked by something that takes its time, or very much of
+--- it; how many seconds late a deadline may be, and how long a poll may take.
+matrix.is_slow, matrix.is_very_slow = SLOW > 1, SLOW > 4
+matrix.late, matrix.longest_poll = LATE, POLL
 
 return matrix
