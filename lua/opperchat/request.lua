@@ -132,8 +132,8 @@ function request.start(self, id, given, turn)
     complete_error(event.err, self)
     on_retry(event, ...)
   end
-  state.has_handlers = given and (given.on_delta or given.on_event) and true or false
-  if state.has_handlers then
+  if given and (given.on_delta or given.on_event) then
+    state.has_handlers = true
     core.request_pace(self, true)
   end
   if state.conversation then
@@ -200,7 +200,7 @@ function methods:wait(seconds)
   local deadline = seconds and core.now() + seconds
   local is_task = driver.current()
   local is_last
-  if not state.has_handlers and not state.is_finished then
+  if state.is_read and not state.has_handlers and not state.is_finished then
     -- whoever waits for the whole does not wait for pieces of it
     core.request_pace(self, false)
   end
@@ -270,7 +270,7 @@ local function suspend_for_text(self, state)
   driver.suspend(nil, function(resume)
     table.insert(state.readers, resume)
   end)
-  core.request_pace(self, state.has_handlers)
+  core.request_pace(self, state.has_handlers or false)
 end
 
 ---The next piece of text: what `for text in request do` calls. Waits for it.
@@ -279,6 +279,7 @@ end
 ---@return string? text nil at the end of the answer
 local function next_text(self)
   local state = open(self)
+  state.is_read = true
   local text = core.take(self)
   while not text and not state.is_finished do
     if driver.current() then

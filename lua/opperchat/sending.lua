@@ -350,7 +350,7 @@ local function start(self, prompt, plan)
   end
   plan.fallbacks = given and given.fallback_models or state.options.fallback_models
   -- the list has to be at hand for another try of ours
-  plan.may_change = plan.fallbacks ~= nil or client_state.key_function ~= nil
+  plan.may_change = plan.fallbacks and true or client_state.key_function and true or nil
   local prepared
   prepared, err = prepare(self, prompt, plan)
   if err then
