@@ -42,9 +42,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   words = oc_retry_in_text(message);
   MUST(words >= -1 && words <= year_ms);
   wait = oc_retry_after(&hints, message, 1000000000);
-  MUST(wait >= -1 && wait <= year_ms);
+  MUST(wait >= -1 && wait <= year_ms && wait != 0);
   if(!hints.after.len && !hints.after_ms.len)
-    MUST(wait == words);
+    MUST(wait == (words > 0 ? words : -1));
 
   memset(&error, 0, sizeof error);
   for(i = 0; i < OC_CODE_COUNT; i++) {
