@@ -189,7 +189,7 @@ static int read_body(struct reading *reading) {
 
 static int read_request(struct reading *reading) {
   oc_recording *recording = reading->recording;
-  int64_t number;
+  int64_t number = 0;
   if(!open_object(reading, "request"))
     return 0;
   while(next_key(reading)) {
@@ -326,7 +326,7 @@ static int read_chunks(struct reading *reading) {
 
 static int read_response(struct reading *reading, oc_slice *body) {
   oc_recording *recording = reading->recording;
-  int64_t number;
+  int64_t number = 0;
   if(!open_object(reading, "response"))
     return 0;
   while(next_key(reading)) {

@@ -248,8 +248,10 @@ static oc_code mark_pieces(const oc_redact *redact, const char *text,
     at = end;
   }
   at = 0;
-  while(!code && (found = oc_redact_next(redact, joined.data, joined.len,
-                                         &at)) > 0) {
+  /* without a text there is no place in one */
+  while(!code && places
+        && (found = oc_redact_next(redact, joined.data, joined.len,
+                                   &at)) > 0) {
     int is_first = 1;
     for(i = at; i < at + found; i++) {
       if(is_first && !marks[places[i]])

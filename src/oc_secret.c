@@ -46,8 +46,8 @@ void oc_secret_forget(oc_secret *secret) {
  * it is read as well, so that a command that prints more can end.
  */
 static oc_code read_line(oc_secret *secret, int fd) {
-  char line[LINE_MAX_BYTES];
-  char rest[512];
+  char line[LINE_MAX_BYTES] = { 0 };
+  char rest[512] = { 0 };
   size_t len = 0;
   oc_code code = OC_OK;
   ssize_t count;

@@ -381,8 +381,9 @@ static size_t compare(struct comparison *pair, const oc_node *a,
 /* Something that only one side has. */
 static size_t compare_one(struct comparison *pair, const oc_node *a,
                           const oc_node *b) {
+  const oc_node *one = a ? a : b;
   tell(pair, a, b);
-  return a ? a->leaves : b->leaves;
+  return one ? one->leaves : 0;
 }
 
 static size_t compare_children(struct comparison *pair, const oc_node *a,
@@ -413,7 +414,7 @@ static size_t compare_children(struct comparison *pair, const oc_node *a,
       }
       if(x)
         add_key(&pair->path, x_key, x->key_len);
-      else
+      else if(y)
         add_key(&pair->path, y_key, y->key_len);
     }
     found += x && y ? compare(pair, x, y) : compare_one(pair, x, y);
