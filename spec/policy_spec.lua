@@ -74,6 +74,14 @@ describe("keep", function()
     assert.are.equal("u3 a3", preview(chat))
   end)
 
+  it("refuses a prompt that is not UTF-8, as without it", function()
+    local chat = fill(chats.new { policy = policy.keep { turns = 1 } }, 1, 2)
+    raises("send: prompt: not valid UTF-8 at byte 2", function() chat:send "a\255" end)
+    raises("send: prompt: not valid UTF-8 at byte 2", function() chat:preview "a\255" end)
+    assert.are.equal("u1 a1 u2 a2", show(chat))
+    assert.are.same({}, chats.asked())
+  end)
+
   it("does nothing while there are few", function()
     local chat = chats.new { system = "s", policy = policy.keep { turns = 3 } }
     assert.are.equal("s u1", preview(chat, "u1"))

@@ -2,13 +2,12 @@
  * Runs a fuzz target without libFuzzer over files and folders of them, and
  * ends with "N passed, N failed", one for each file.
  *
- *   build/core/fuzz/fuzz_sse                  its corpus and regressions
- *   build/core/fuzz/fuzz_sse FILE...          these
- *   build/core/fuzz/fuzz_sse --memory ...     with each allocation failing
+ *   build/core/fuzz/fuzz_sse            its corpus and regressions
+ *   build/core/fuzz/fuzz_sse FILE...    these files and folders
  *
- * With --memory each file is fed again and again, the first allocation
- * failing, then the second, until a run passes. Nothing may crash or stay
- * behind. OPPERCHAT_SLOW leaves none out.
+ * Each file is fed again and again: as it is, with the first allocation
+ * failing, with the second, until a run passes. Nothing may crash or stay
+ * behind. OPPERCHAT_SLOW (valgrind) leaves that out.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -59,20 +58,17 @@ static int run_once(const uint8_t *data, size_t size, long n) {
 }
 
 static void run_file(const char *path) {
-  static int is_slow = -1;
   size_t size = 0;
   uint8_t *data = read_file(path, &size);
   uint8_t *copy;
   int bad = !data;
   long n;
 
-  if(is_slow < 0)
-    is_slow = getenv("OPPERCHAT_SLOW") != NULL;
   if(data) {
     /* without the byte too many */
     copy = (uint8_t *)fuzz_copy(data, size);
     bad = run_once(copy, size, -1);
-    for(n = 0; with_memory && !bad; n += is_slow ? 1 : 1 + n / 100) {
+    for(n = 0; with_memory && !bad; n += 1 + n / 100) {
       bad = run_once(copy, size, n);
       if(!fuzz_is_starved())
         break;
@@ -123,11 +119,7 @@ int main(int argc, char **argv) {
 
   name = name ? name + 1 : argv[0];
   target = strncmp(name, "fuzz_", 5) ? name : name + 5;
-  with_memory = getenv("OPPERCHAT_FUZZ_MEMORY") != NULL;
-  if(i < argc && !strcmp(argv[i], "--memory")) {
-    with_memory = 1;
-    i++;
-  }
+  with_memory = !getenv("OPPERCHAT_SLOW");
   if(i < argc) {
     for(; i < argc; i++) {
       DIR *folder = opendir(argv[i]);
