@@ -1131,11 +1131,23 @@ describe("a request is sent again", function()
       own:close()
     end)
 
-    it("not when it belongs to a list of models", function()
+    it("for a list of models, too, when it is another key", function()
       local own = new_client { api_key = function() return "key" end }
       refuse(401)
       local _, err = own:models()
       assert.equal(401, err.status)
+      own:close()
+
+      local key = "old"
+      own = new_client { api_key = function(is_refused)
+        key = is_refused and "new" or key
+        return key
+      end }
+      refuse(401)
+      server:reply { body = '{"object":"list","data":[{"id":"m"}]}' }
+      assert.equal("m", assert(own:models())[1].id)
+      local requests = server:requests()
+      assert.equal("Bearer new", requests[#requests].headers.authorization)
       own:close()
     end)
   end)

@@ -177,6 +177,21 @@ static void make_snippet(const char *body, size_t len,
   out[valid] = '\0';
 }
 
+/* Codes that say "later", where no status does: in a stream that has begun. */
+static int is_retryable_name(const char *name) {
+  static const char *const names[] = {
+    "rate_limit", "overloaded", "server_error", "internal_error",
+    "internal_server_error", "service_unavailable", "engine_overloaded",
+    "temporarily_unavailable", "timeout", "try_again"
+  };
+  size_t i;
+  for(i = 0; i < sizeof names / sizeof names[0]; i++) {
+    if(!strncmp(name, names[i], strlen(names[i])))
+      return 1;
+  }
+  return 0;
+}
+
 static int is_retryable_status(int status) {
   return status == 408 || status == 409 || status == 429
          || (status >= 500 && status < 600);
@@ -212,7 +227,8 @@ void oc_api_error_read(oc_error *error, int status, const char *body,
       if(valid)
         oc_error_set_name(error, code, valid);
       /* what is no number is 0, which is no status */
-      error->retryable = is_retryable_status(atoi(code)); /* NOLINT */
+      error->retryable = is_retryable_status(atoi(code)) /* NOLINT */
+                         || (status < 400 && is_retryable_name(code));
     }
   }
   else {

@@ -352,6 +352,7 @@ static void wipe_secrets(oc_client *client) {
     oc_exchange_hide_keys(exchange);
   for(setup = client->setups; setup; setup = setup->behind)
     oc_wipe(setup->text, setup->text_len);
+  oc_recorder_forget(client->recorder);
   wipe_string(client->key_header.data);
   for(i = 0; i < OC_TEXT_COUNT; i++)
     wipe_string(client->texts[i]);

@@ -48,6 +48,15 @@ struct oc_take {
 
 /* {==== the file ==== */
 
+void oc_recorder_forget(oc_recorder *recorder) {
+  if(recorder && recorder->key) {
+    oc_wipe(recorder->key, recorder->key_len);
+    oc_free(recorder->key);
+    recorder->key = NULL;
+    recorder->key_len = 0;
+  }
+}
+
 void oc_recorder_free(oc_recorder *recorder) {
   if(!recorder)
     return;
@@ -102,8 +111,9 @@ static int write_line(oc_recorder *recorder, const oc_buf *line) {
   oc_buf whole;
   int number = 0;
 
-  /* a file system without locks has O_APPEND still */
-  lock(recorder->fd, LOCK_EX);
+  /* not waited for, since a poll may not block: one write with O_APPEND
+     keeps lines apart where there is no lock, too */
+  lock(recorder->fd, LOCK_EX | LOCK_NB);
   oc_buf_init(&whole, SIZE_MAX / 4);
   if(fstat(recorder->fd, &status))
     number = errno;

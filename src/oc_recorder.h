@@ -51,6 +51,8 @@ oc_recorder *oc_recorder_open(const char *path, const char *key,
                               size_t key_len, oc_code *code, char *problem);
 /* Closes the file. NULL is nothing. */
 void oc_recorder_free(oc_recorder *recorder);
+/* Wipes its copy of the key: nothing more is to be recorded. */
+void oc_recorder_forget(oc_recorder *recorder);
 /* Why something could not be written, NULL: all of it was. */
 const char *oc_recorder_problem(const oc_recorder *recorder);
 

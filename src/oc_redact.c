@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "oc_alloc.h"
+#include "oc_secret.h"
 
 /* Shorter ones are no secrets but words: "ollama", "none". */
 #define SECRET_MIN 8
@@ -70,14 +71,19 @@ void oc_redact_add_header(oc_redact *redact, const char *line) {
   for(colon++; *colon == ' '; colon++) {
   }
   oc_redact_add(redact, colon, strlen(colon));
-  word = strrchr(colon, ' ');
-  if(word)
-    oc_redact_add(redact, word + 1, strlen(word + 1));
+  /* each word of it, and what stands behind the name of a cookie */
+  for(word = colon; *word; word += strcspn(word, " ;,=")) {
+    word += strspn(word, " ;,=");
+    oc_redact_add(redact, word, strcspn(word, " ;,="));
+  }
 }
 
 /* }==== */
 
 /* {==== finding ==== */
+
+/* Bytes of a text that is searched for secrets in other forms. */
+#define MAX_DISGUISED ((size_t)1024 * 1024)
 
 static int is_key_char(char c) {
   return isalnum((unsigned char)c) || c == '-' || c == '_';
@@ -179,6 +185,7 @@ oc_code oc_redact_append(const oc_redact *redact, oc_buf *out,
                          const char *text, size_t len) {
   size_t from = 0;
   size_t at = 0;
+  size_t start = out->len;
   size_t found;
   oc_code code = OC_OK;
   while(!code && (found = oc_redact_next(redact, text, len, &at)) > 0) {
@@ -188,7 +195,13 @@ oc_code oc_redact_append(const oc_redact *redact, oc_buf *out,
     at += found;
     from = at;
   }
-  return code ? code : oc_buf_append(out, text + from, len - from);
+  if(!code)
+    code = oc_buf_append(out, text + from, len - from);
+  /* in capitals, in the forms of URLs and HTML, or a part of it */
+  for(at = 0; !code && len <= MAX_DISGUISED && at < redact->count; at++)
+    oc_secret_hide(out->data + start, out->len - start,
+                   redact->known[at].text, redact->known[at].len);
+  return code;
 }
 
 /* }==== */
@@ -267,11 +280,35 @@ static oc_code mark_pieces(const oc_redact *redact, const char *text,
   return code;
 }
 
+/*
+ * Known secrets in other forms than their own: what errors and logs do not
+ * show does not go on a tape either. Larger bodies are spared the time.
+ */
+static oc_code mark_disguised(const oc_redact *redact, const char *text,
+                              size_t len, unsigned char *marks) {
+  char *copy;
+  size_t i;
+
+  if(!redact->count || !len || len > MAX_DISGUISED)
+    return OC_OK;
+  copy = oc_strndup(text, len);
+  if(!copy)
+    return OC_E_NOMEM;
+  for(i = 0; i < redact->count; i++)
+    oc_secret_hide(copy, len, redact->known[i].text, redact->known[i].len);
+  for(i = 0; i < len; i++) {
+    if(copy[i] != text[i] && !marks[i])
+      marks[i] = i && copy[i - 1] != text[i - 1] ? 2 : 1;
+  }
+  oc_free(copy);
+  return OC_OK;
+}
+
 oc_code oc_redact_mark(const oc_redact *redact, const char *text, size_t len,
                        unsigned char *marks) {
   static const char *const names[] = {
     "\"content\":", "\"arguments\":", "\"reasoning\":",
-    "\"reasoning_content\":", "\"text\":", "\"refusal\":"
+    "\"reasoning_content\":", "\"text\":", "\"refusal\":", "\"token\":"
   };
   size_t at = 0;
   size_t found;
@@ -285,7 +322,7 @@ oc_code oc_redact_mark(const oc_redact *redact, const char *text, size_t len,
   }
   for(i = 0; !code && i < sizeof names / sizeof *names; i++)
     code = mark_pieces(redact, text, len, names[i], marks);
-  return code;
+  return code ? code : mark_disguised(redact, text, len, marks);
 }
 
 /* }==== */

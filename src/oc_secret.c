@@ -42,10 +42,10 @@ void oc_secret_forget(oc_secret *secret) {
 }
 
 /*
- * Reads a descriptor to its end and keeps the first line. What stands behind
+ * Reads a descriptor and keeps the first line. `drains`: what stands behind
  * it is read as well, so that a command that prints more can end.
  */
-static oc_code read_line(oc_secret *secret, int fd) {
+static oc_code read_line(oc_secret *secret, int fd, int drains) {
   char line[LINE_MAX_BYTES] = { 0 };
   char rest[512] = { 0 };
   size_t len = 0;
@@ -62,6 +62,9 @@ static oc_code read_line(oc_secret *secret, int fd) {
       break;
     if(!is_full)
       len += (size_t)count;
+    /* a device may go on for ever */
+    if(!drains && (len == sizeof line || memchr(line, '\n', len)))
+      break;
   }
   if(count < 0)
     code = OC_E_UNREADABLE;
@@ -88,7 +91,7 @@ oc_code oc_secret_read_file(oc_secret *secret, const char *path,
                                                : OC_E_UNREADABLE;
   *is_open = !fstat(fd, &about) && S_ISREG(about.st_mode)
              && (about.st_mode & (S_IRGRP | S_IROTH)) != 0;
-  code = read_line(secret, fd);
+  code = read_line(secret, fd, 0);
   close(fd);
   return code;
 }
@@ -98,14 +101,12 @@ oc_code oc_secret_run(oc_secret *secret, const char *command, int *status) {
   oc_code code;
 
   *status = -1;
-  /* a child that ends with what is in our buffers would print it twice */
-  fflush(NULL);
   pipe = popen(command, "r");
   if(!pipe)
     return OC_E_UNREADABLE;
   fcntl(fileno(pipe), F_SETFD, FD_CLOEXEC);
   /* not through stdio, whose buffer nobody wipes */
-  code = read_line(secret, fileno(pipe));
+  code = read_line(secret, fileno(pipe), 1);
   *status = pclose(pipe);
   return code;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "oc_alloc.h"
+#include "oc_redact.h"
 #include "oc_sha256.h"
 
 /* Longer base64 is not kept. */
@@ -338,6 +339,20 @@ static oc_code show(const oc_tree *tree, const oc_node *node, size_t from,
 }
 
 /* The first difference; out of memory leaves less of it. */
+/* Whether a text has had a secret taken out. */
+static int has_hole(const oc_tree *tree, const oc_node *node) {
+  static const char hole[] = OC_REDACTED;
+  size_t len = sizeof hole - 1;
+  size_t i;
+  if(!node || node->type != OC_JSON_STRING)
+    return 0;
+  for(i = 0; i + len <= node->len; i++) {
+    if(!memcmp(tree->text.data + node->at + i, hole, len))
+      return 1;
+  }
+  return 0;
+}
+
 static void tell(struct comparison *pair, const oc_node *a,
                  const oc_node *b) {
   oc_buf *where = pair->where;
@@ -356,6 +371,11 @@ static void tell(struct comparison *pair, const oc_node *a,
     oc_buf_append(where, pair->path.data, pair->path.len);
   else
     oc_buf_puts(where, "the body");
+  if(has_hole(pair->a, a)) {
+    /* what was sent may be the secret that is not on the tape */
+    oc_buf_puts(where, ": differs around " OC_REDACTED);
+    return;
+  }
   oc_buf_puts(where, ": recorded ");
   show(pair->a, a, from, where);
   oc_buf_puts(where, ", sent ");

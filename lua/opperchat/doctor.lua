@@ -490,6 +490,14 @@ local function examine(report, given)
     return
   end
   local state = client.check(self)
+  if state.replay then
+    add(report, "replay", "skip",
+      "plays the tape " .. state.replay .. ": nothing goes over a network",
+      "look at a client without the option 'replay'")
+    return
+  elseif state.record then
+    add(report, "record", "warn", "what is asked here goes on the tape " .. state.record)
+  end
   local seconds = given.timeout or TIMEOUT
   local proxy = check_way(report, state)
   local key = check_key(report, self, state)

@@ -87,9 +87,17 @@ local function write(entry, mark, text)
   end
 end
 
+-- Blots out the key, and the one before it when it was another.
+local function hide(entry, text)
+  for _, setup in ipairs(entry.earlier or {}) do
+    text = core.hide(setup, text)
+  end
+  return core.hide(entry.setup, text)
+end
+
 local function write_body(entry, mark, text)
   -- before it is cut: half a key would not be found
-  text = core.hide(entry.setup, text)
+  text = hide(entry, text)
   write(entry, mark, one_line(cut(text, SHOWN[entry.logger.level])))
 end
 
@@ -164,7 +172,12 @@ end
 ---Logs that a request that has failed is sent once more, changed.
 ---@param entry opperchat.LogEntry
 ---@param err opperchat.Error
-function log.again(entry, err)
+function log.again(entry, err, setup)
+  if setup ~= entry.setup then
+    entry.earlier = entry.earlier or {}
+    table.insert(entry.earlier, entry.setup)
+    entry.setup = setup
+  end
   write(entry, "!", one_line(shown_error(err) .. "; sent again with "
     .. (err.status == 401 and "another key" or "a shorter list, or to another model")))
 end
@@ -230,7 +243,7 @@ function log.ended(entry, request, result, has_failed)
   end
   write(entry, has_failed and "!" or "<", one_line(table.concat(parts, ", ")))
   if entry.logger.level > 1 then
-    for line in core.hide(entry.setup, core.request_head(request)):gmatch("[^\r\n]+") do
+    for line in hide(entry, core.request_head(request)):gmatch("[^\r\n]+") do
       write(entry, "<", one_line(shown_header(line)))
     end
   end

@@ -189,19 +189,20 @@ function models.ask(self, key, limits)
 end
 
 -- Sends the request, unless one is under way.
-local function start(self, state)
+local function start(self, state, refused)
   if state.models_job then
     return state.models_job
   end
-  local key, err = client.key(self)
-  if key == nil then
+  local key, err = client.key(self, refused ~= nil, refused)
+  if key == nil or refused ~= nil and key == refused then
+    -- none, or none that is new
     return nil, err
   end
   local sent, id = models.ask(self, key)
   if not sent then
     return nil, id
   end
-  local job = { request = sent }
+  local job = { request = sent, key = key }
   state.models_job = job
   request.start(sent, id, {
     on_done = function(document, problem)
@@ -223,6 +224,15 @@ local function fetch(self, given)
     return nil, err
   end
   job.request:wait()
+  if job.err and job.err.status == 401 and job.key and client.can_renew(self)
+      and not core.client_is_closed(self) then
+    -- the key may be another one by now
+    local again = start(self, state, job.key)
+    if again then
+      again.request:wait()
+      job = again
+    end
+  end
   return job.list, job.err
 end
 

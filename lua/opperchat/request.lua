@@ -71,7 +71,7 @@ local function finish(self)
     local err = state.result
     if state.turn and not state.is_finished and request.turn.again(self, state) then
       if state.log then
-        log.again(state.log, err)
+        log.again(state.log, err, state.turn.setup)
       end
       return
     end
