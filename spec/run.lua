@@ -57,11 +57,19 @@ local function command_for(suite)
   return table.concat(words, " ")
 end
 
--- Lua 5.1 cannot tell how a pipe's process ended, so the shell says it.
+-- The output goes through a file: a process that was left behind would keep a
+-- pipe open for ever. `timeout` leads a process group, so that whatever it
+-- started can be ended with it. Lua 5.1 cannot tell how a command ended, so
+-- the shell says it.
 local function run(command)
-  local pipe = assert(io.popen("{ " .. command .. "; } </dev/null 2>&1; echo \"exit=$?\"", "r"))
-  local output = pipe:read("*a")
-  pipe:close()
+  local path = os.tmpname()
+  os.execute(command .. " </dev/null >" .. path .. " 2>&1 & suite=$!; wait $suite; status=$?;"
+    .. (has_timeout and " kill -s KILL -- -$suite 2>/dev/null;" or "")
+    .. " echo \"exit=$status\" >>" .. path)
+  local file = assert(io.open(path, "rb"))
+  local output = file:read("*a")
+  file:close()
+  os.remove(path)
   local text, status = output:match("^(.*)exit=(%d+)\n$")
   return text or output, tonumber(status) or 255
 end

@@ -1,15 +1,18 @@
 #include "loopback.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,6 +39,50 @@ static int listen_somewhere(int *port) {
   }
   *port = ntohs(address.sin_port);
   return fd;
+}
+
+static pid_t servers[2];
+
+static void end_servers(void) {
+  size_t i;
+  for(i = 0; i < sizeof servers / sizeof *servers; i++) {
+    if(servers[i] > 0)
+      kill(servers[i], SIGKILL);
+  }
+}
+
+/*
+ * A server is a process of its own: a program that forks while threads of its
+ * own allocate may find the allocator locked for ever in the child (seen with
+ * ASan's). It says nothing, and goes with the program.
+ */
+static void serve_apart(void *(*accept_all)(void *), int fd) {
+  static size_t count;
+  int alive[2];
+  pid_t pid;
+  if(count == sizeof servers / sizeof *servers || pipe(alive)
+     || (pid = fork()) < 0) {
+    perror("loopback: server");
+    exit(1);
+  }
+  if(!pid) {
+    char byte;
+    pthread_t thread;
+    close(alive[1]);
+    if(!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)
+       || pthread_create(&thread, NULL, accept_all, (void *)(intptr_t)fd))
+      _exit(1);
+    /* ends when nobody is left who could write */
+    while(read(alive[0], &byte, 1) > 0)
+      continue;
+    _exit(0);
+  }
+  close(alive[0]);
+  close(fd);
+  fcntl(alive[1], F_SETFD, FD_CLOEXEC);
+  if(!count)
+    atexit(end_servers);
+  servers[count++] = pid;
 }
 
 static void start_thread(void *(*function)(void *), int fd) {
@@ -215,7 +262,7 @@ static void *accept_all(void *arg) {
 int loopback_start(void) {
   int port;
   int fd = listen_somewhere(&port);
-  start_thread(accept_all, fd);
+  serve_apart(accept_all, fd);
   return port;
 }
 
@@ -288,7 +335,7 @@ int loopback_start_tls(const char *ca_path) {
   int port;
   int fd = listen_somewhere(&port);
   make_certificate(ca_path);
-  start_thread(accept_tls, fd);
+  serve_apart(accept_tls, fd);
   return port;
 }
 

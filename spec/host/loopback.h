@@ -1,5 +1,5 @@
 /*
- * loopback: a chat-completions server in threads of this process.
+ * loopback: a chat-completions server, in a process of its own.
  *
  * What it answers depends on the path: /v1 answers "ok", streamed when a
  * stream is asked for, with tool calls when tools were offered and not used
@@ -9,7 +9,8 @@
 #ifndef LOOPBACK_H
 #define LOOPBACK_H
 
-/* Listens on a free port of 127.0.0.1; returns it. Never ends. */
+/* Listens on a free port of 127.0.0.1; returns it. Goes on until this
+ * program ends. To be started before any thread. */
 int loopback_start(void);
 /*
  * The same with TLS, and closes the connection as soon as a request begins
