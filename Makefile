@@ -184,7 +184,9 @@ clean: ## Remove build/
 
 # -- For developers -----------------------------------------------------------
 
-RUN_SPECS = $(LUA) spec/run.lua --lua "$(LUA)" --filter "$(FILTER)"
+# Suites wait more than they work.
+JOBS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1)))
+RUN_SPECS = $(LUA) spec/run.lua --lua "$(LUA)" --filter "$(FILTER)" --jobs $(JOBS)
 
 # Streams and hosts: what has to hold on LuaJIT, with the collector at its most
 # aggressive and with poll(2) as well.
