@@ -70,6 +70,8 @@ function build.load()
       problem = problem or tostring(err):gsub("%s+", " ")
     end
   end
+  -- so that it is tried anew when it has been built meanwhile
+  package.loaded["opperchat.core"] = nil
   error(("opperchat is not built for Neovim's Lua%s; in a shell: %s"):format(
     problem and " (" .. problem .. ")" or "", build.command()), 0)
 end
@@ -78,7 +80,7 @@ end
 ---@return boolean is_loaded
 ---@return string? problem one line
 function build.check()
-  if package.loaded["opperchat.core"] then
+  if type(package.loaded["opperchat.core"]) == "table" then
     return true
   end
   package.preload["opperchat.core"] = package.preload["opperchat.core"] or build.load

@@ -52,7 +52,10 @@ local count = 0
 ---@param level? "ERROR"|"WARN"|"INFO"
 function chat.notify(message, level)
   local text = tostring(message):gsub("%s+", " "):gsub("%c", "?")
-  vim.notify("Opper: " .. text, vim.log.levels[level or "ERROR"])
+  -- at once it would be raised in the script that gave the command
+  vim.schedule(function()
+    vim.notify("Opper: " .. text, vim.log.levels[level or "ERROR"])
+  end)
 end
 
 -- What was raised, without the place in our own files.
@@ -262,9 +265,8 @@ end
 -- Whether a question that failed left something in the conversation.
 function Chat:has_kept(err)
   local partial = err.partial and err.partial.content
-  local last = self.conversation:last()
-  return partial ~= nil and partial ~= "" and last ~= nil and last.role == "assistant"
-    and last.content == partial
+  local last = partial and self.conversation and self.conversation:last()
+  return last ~= nil and partial ~= "" and last.role == "assistant" and last.content == partial
 end
 
 -- Begins the next question below the answer.
