@@ -4,6 +4,12 @@
 -- In Neovim: the program, then as long as something is under way.
 local DRIVER = [[
 local worked, err = pcall(function()
+  -- a server of the reader's own is that of the tests
+  local opperchat = require "opperchat"
+  local new_client = opperchat.client
+  opperchat.client = function(given)
+    return new_client(vim.tbl_extend("force", given, { base_url = vim.env.OPPER_BASE_URL }))
+  end
   local spec = dofile(%q)
   if spec then
     require(spec.main).setup(spec.opts)
@@ -35,7 +41,6 @@ return function(path)
   local file = assert(io.open(driver, "w"))
   file:write(DRIVER:format(path))
   file:close()
-  -- a server of the reader's own is that of the tests
   local worked = succeeds("env -u LUA_PATH -u LUA_CPATH -u LD_PRELOAD HOME=/nonexistent "
     .. "XDG_DATA_HOME=" .. driver .. ".d nvim --headless -u NORC -i NONE -n "
     .. "--cmd 'set rtp^=.' -c 'luafile " .. driver .. "' 2>&1")

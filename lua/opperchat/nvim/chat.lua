@@ -153,7 +153,8 @@ function Chat:set_status(text)
   if self.status ~= text and not self.is_closed then
     self.status = text
     self:annotate()
-    vim.cmd("redrawstatus!")
+    -- the user's own expressions are evaluated there
+    pcall(vim.cmd, "redrawstatus!")
   end
 end
 

@@ -67,7 +67,7 @@ function window.show(buffer, keep)
       error("option 'window': the function shows the buffer nowhere", 0)
     end
     vim.api.nvim_win_call(shown, function()
-      vim.cmd("setlocal wrap linebreak")
+      vim.cmd("setlocal wrap linebreak nonumber norelativenumber")
     end)
   end
   if not keep then
