@@ -19,7 +19,8 @@ local worked, err = pcall(function()
   vim.wait(15000, function()
     return opper.status():find("tokens") or opper.status() == "failed"
   end, 10)
-  assert(opper.status():find("tokens"), opper.status())
+  assert(opper.status():find("tokens"),
+    table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), "\n"))
 end)
 io.stdout:write(worked and "" or tostring(err) .. "\n", vim.fn.execute("messages"), "\n")
 vim.cmd(worked and "qa!" or "cq!")

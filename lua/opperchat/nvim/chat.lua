@@ -103,7 +103,7 @@ local function new_journal(folder)
   vim.fn.mkdir(folder, "p")
   local name = folder .. "/" .. os.date("%Y-%m-%d_%H-%M-%S")
   local path, number = name .. ".jsonl", 1
-  while vim.loop.fs_stat(path) do
+  while (vim.uv or vim.loop).fs_stat(path) do
     number = number + 1
     path = ("%s_%d.jsonl"):format(name, number)
   end
@@ -452,15 +452,11 @@ function Chat:ask(question, context)
   end
   local own = self.page
   local row = own:where(self.prompt)
-  if not vim.deep_equal(lines, own:lines(row)) and not self:set_draft(lines) then
-    chat.notify("the buffer cannot be changed now", "WARN")
-    return false
-  end
+  local is_set = vim.deep_equal(lines, own:lines(row)) or self:set_draft(lines)
   local turn = {
     prompt = self.prompt, text = table.concat(lines, "\n"), pending = {}, tail = "",
     heading = answer_heading(), is_kept = false,
   }
-  self.turns[#self.turns + 1] = turn
   own:begin_step()
   own:go_to_end()
   for _, window in ipairs(vim.fn.win_findbuf(own.buffer)) do
@@ -468,7 +464,11 @@ function Chat:ask(question, context)
       api.nvim_win_set_cursor(window, { own:ending() + 1, 0 })
     end
   end
-  own:write("\n\n" .. turn.heading .. "\n\n")
+  if not (is_set and own:write("\n\n" .. turn.heading .. "\n\n")) then
+    chat.notify("the buffer cannot be changed now", "WARN")
+    return false
+  end
+  self.turns[#self.turns + 1] = turn
   turn.step = undo.step(own.buffer)
   turn.note = own:mark(own:where(own.place) - 2, 0, false)
   self.status = ""
