@@ -11,6 +11,7 @@ local PAGES = {
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
   "docs/media.md", "docs/history.md", "docs/keeping.md", "docs/reliability.md",
   "docs/security.md", "docs/debugging.md", "docs/testing.md",
+  "docs/neovim.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.
