@@ -15,7 +15,7 @@ Asking
   -s, --system TEXT      what the model is told before the question
   -a, --attach FILE      image, PDF, text, sound or URL; may be repeated
   -o, --option KEY=VALUE parameter of the model, such as temperature=0
-      --schema SCHEMA    answer in JSON: "name, age int", a JSON Schema, or a file
+      --schema SCHEMA    answer in JSON: "name, age int" or JSON Schema
       --no-stream        print the answer when it is complete
   -u, --usage            tokens and cost, on stderr
 
