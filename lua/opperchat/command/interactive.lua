@@ -41,6 +41,9 @@ local function report(self, reply, err)
   elseif not output.failed() then
     output.complain(err)
   end
+  if is_person() then
+    output.write("\n")
+  end
   return reply ~= nil
 end
 
