@@ -457,6 +457,63 @@ describe("opperchat", function()
     end)
   end)
 
+  describe("docs/command.md", function()
+    local page = shell.read_file(root .. "/docs/command.md")
+    local blocks = {}
+    for block in page:gmatch("\n```sh\n(.-)\n```") do
+      blocks[#blocks + 1] = block
+    end
+
+    it("begins with an example, and has more", function()
+      assert.truthy(page:find("^# [^\n]+\n\n```sh\nopperchat "))
+      assert.truthy(#blocks >= 5)
+    end)
+
+    for number, block in ipairs(blocks) do
+      it("has commands that work in block " .. number, function()
+        assert(shell.succeeds("cd " .. folder .. " && mkdir -p bin docs/images && cp " .. root
+          .. "/README.md . && cp " .. root .. "/docs/images/nvim.png docs/images"))
+        shell.write_file(folder .. "/bin/opperchat", "#!/bin/sh\nexec " .. program .. '"$@"\n')
+        assert(shell.succeeds("chmod +x " .. folder .. "/bin/opperchat"))
+        server:default{ chunks = sse.answer("ok") }
+        if block:find("degrees float", 1, true) then
+          answer('{"city":"Oslo","degrees":4,"sky":"rain"}')
+          answer('{"tags":["bicycle"]}')
+        end
+        local _, count = ("\n" .. block):gsub("opperchat ", "")
+        local out, err = succeeds("set -e; cd " .. folder .. "; PATH=" .. folder
+          .. "/bin:$PATH\n" .. block)
+        assert.is_nil(err:find("usage", 1, true), err)
+        if block:find("127.0.0.1:1", 1, true) then
+          assert.equal("it said 1\n", out)
+        else
+          local asked = #server:requests() + (block:find("%-%-list") and 1 or 0)
+          assert.equal(count, asked, err)
+          assert.equal("", err)
+        end
+      end)
+    end
+
+    it("and the help name every option and every command of a chat", function()
+      local help = require "opperchat.command.help"
+      for name, option in pairs(require("opperchat.command.arguments").known()) do
+        assert.truthy(page:find("`--" .. name:gsub("%-", "%%-") .. "[ `]"), name)
+        if option.short then
+          assert.truthy(page:find("`-" .. option.short .. "`", 1, true), name)
+        end
+        if option.config then
+          assert.truthy(page:find("There may stand [^.]*`" .. name:gsub("%-", "%%-") .. "`"), name)
+        end
+      end
+      for _, name in ipairs(require("opperchat.command.commands").names()) do
+        if name ~= "exit" then
+          assert.truthy(page:find("| `/" .. name .. "[ `]"), name)
+          assert.truthy(help.CHAT:find("\n?/" .. name .. " "), name)
+        end
+      end
+    end)
+  end)
+
   it("holds a chat through a pipe", function()
     server:default{ chunks = sse.answer("ok") }
     local out, err = succeeds("opperchat -i", {

@@ -198,6 +198,11 @@ describe("opperchat in a terminal", function()
     assert.equal("other/model", body.model)
     assert.truthy(body.messages[4].content:find("remember the milk", 1, true))
 
+    server:script{ { "hold" } }
+    terminal:type("/compact")
+    terminal:wait_for("summing up")
+    terminal:keys("C-c")
+    terminal:wait_for("[stopped]")
     answer("Earlier: one.")
     terminal:type("/compact")
     terminal:wait_for("tokens are")

@@ -82,7 +82,7 @@ unset XDG_DATA_HOME XDG_CONFIG_HOME NO_COLOR
 clear
 PS1='\$ ' exec sh -i
 END
-TMUX_TMPDIR="$folder" LC_ALL=C.UTF-8 xterm -geometry 86x27+0+0 -b 14 -bw 0 +sb \
+TMUX_TMPDIR="$folder" LC_ALL=C.UTF-8 xterm -geometry 104x20+0+0 -b 14 -bw 0 +sb \
   -fa "DejaVu Sans Mono" -fs 11 -bg '#1b1f27' -fg '#d5d9e0' -title opperchat \
   -xrm 'xterm*cursorBlink: false' -e tmux -L picture -f "$folder/tmux.conf" \
   new-session "sh $folder/start.sh" &
@@ -93,20 +93,27 @@ shows() {
   tmux capture-pane -pJ | grep -qF -e "$1"
 }
 
+# Whether the prompt of the shell or of the chat waits on the last line.
+is_ready() {
+  tmux capture-pane -pJ | grep -v '^ *$' | tail -n 1 | grep -q '^[$>] *$'
+}
+
 # types <line> <text>: types a line and waits for what it brings.
 types() {
+  wait_for is_ready
   tmux send-keys -l -- "$1"
   tmux send-keys Enter
   wait_for shows "$2"
 }
 
-wait_for shows '$'
-types 'opperchat --schema "vendor, number, total float" -a documents/invoice.pdf' '}'
+types 'opperchat --schema "number, due_date, total float" <documents/invoice.pdf' '}'
 types 'opperchat -s "You are a concise assistant."' 'Ctrl-D leaves'
-types 'What is a coroutine?' '(2 messages'
-types 'Give me an example.' '(4 messages'
+types 'What is a coroutine?' 'reached me'
+types 'Give me an example.' '(4 messages reached'
 types '/usage' 'requests'
-types '/undo' 'taken back'
+types "/quit" "kept as"
+types "opperchat --list" "openai/gpt-5-mini         What"
+wait_for is_ready
 sleep 0.3
 
 # The terminal alone, without the empty screen around it; few colours make a small file.

@@ -49,6 +49,7 @@ help.CHAT = [[
 /compact         let a summary stand for all but the last turn
 /save FILE       the chat as .md, as .json (messages), or as it is kept
 /list            chats that are kept
+/help            this list
 /quit            leave; so does Ctrl-D
 
 Ctrl-C stops an answer. A question of several lines: end a line with \, or put

@@ -239,7 +239,9 @@ local function ask_once(given)
   local reply
   reply, err = opened:ask(prompt, given.schema ~= nil)
   if reply and given.schema then
-    output.write(schema_text.json_of(reply) .. "\n")
+    local answer = output.answer()
+    answer.write(schema_text.json_of(reply))
+    answer.finish()
   end
   opened:close()
   if output.failed() then
