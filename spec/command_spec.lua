@@ -275,9 +275,8 @@ describe("opperchat", function()
       assert.equal(1, code)
       assert.equal("", shell.output_of("ls " .. folder .. "/.local/share/opperchat/chats"))
       assert.equal("", (succeeds("opperchat --list")))
-      local _, err
-      _, err, code = run("opperchat -c hello")
-      assert.equal(2, code)
+      local _, err, other_code = run("opperchat -c hello")
+      assert.equal(2, other_code)
       assert.equal("opperchat: there is no chat to go on with\n", err)
     end)
 
@@ -299,10 +298,12 @@ describe("opperchat", function()
       assert.equal("", out)
       assert.equal(1, code)
       assert.equal("opperchat: api error (unauthorized, HTTP 401): bad^[]0;key here\n", err)
-      _, err, code = run("opperchat --base-url http://127.0.0.1:1/v1 hello")
+      out, err, code = run("opperchat --base-url http://127.0.0.1:1/v1 hello")
+      assert.equal("", out)
       assert.equal(1, code)
       assert.truthy(err:find("^opperchat: network error %(connection_refused%)[^\n]+\n$"), err)
-      _, err, code = run("opperchat hello", { env = { OPPER_BASE_URL = false } })
+      out, err, code = run("opperchat hello", { env = { OPPER_BASE_URL = false } })
+      assert.equal("", out)
       assert.equal(1, code)
       assert.equal("opperchat: no API key: set OPPER_API_KEY, or name a file that has it with "
         .. "--key-file\n", err)
@@ -377,8 +378,8 @@ describe("opperchat", function()
       local started = "( until grep -q words " .. folder .. "/out; do sleep 0.05; done; "
         .. "kill -INT $(cat " .. pid_file .. ") ) & "
       -- a shell ignores SIGINT for what it starts in the background: `exec` in the front
-      local _, _, code = run(": >" .. folder .. "/out; " .. started .. "sh -c 'echo $$ >" .. pid_file
-        .. "; exec " .. program:gsub("'", "") .. "hello >" .. folder .. "/out'")
+      local _, _, code = run(": >" .. folder .. "/out; " .. started .. "sh -c 'echo $$ >"
+        .. pid_file .. "; exec " .. program:gsub("'", "") .. "hello >" .. folder .. "/out'")
       assert.equal(130, code)
       assert.equal("first words\n", shell.read_file(folder .. "/out"))
       assert.equal("", (succeeds("opperchat --list")))
@@ -416,7 +417,8 @@ describe("opperchat", function()
 
     it("what goes over the wire, without the key", function()
       answer("ok")
-      local out, err = succeeds("opperchat --debug hello", { env = { OPPER_API_KEY = "op-secret-1" } })
+      local out, err = succeeds("opperchat --debug hello",
+        { env = { OPPER_API_KEY = "op-secret-1" } })
       assert.equal("ok\n", out)
       assert.truthy(err:find("opperchat #1 > POST", 1, true), err)
       assert.is_nil(err:find("op-secret-1", 1, true))
@@ -446,6 +448,13 @@ describe("opperchat", function()
       local _, err, code = run("opperchat hello")
       assert.equal(2, code)
       assert.equal("opperchat: " .. config .. ": line 1: no such setting 'modell'\n", err)
+    end)
+
+    it("in the sources, though LUA_CPATH is another Lua's", function()
+      answer("ok")
+      assert.equal("ok\n", (succeeds("opperchat hello", {
+        env = { LUA_PATH = false, LUA_CPATH = folder .. "/build/lua9/?.so;;" },
+      })))
     end)
 
     it("in the sources, from any folder and through a link", function()
