@@ -129,6 +129,7 @@ FORCE:
 
 -include spec/fuzz/fuzz.mk
 -include spec/host/host.mk
+include embed/embed.mk
 
 # This tree's modules before whatever LUA_PATH and LUA_CPATH already hold.
 SET_PATHS = eval "$$(.ci/env '$(MODULE_DIR)')"
@@ -331,5 +332,5 @@ deps-bench: ## Install what the benches need
 
 .PHONY: help
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | sed 's/\$$\$$/$$/g' | \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile embed/embed.mk | sed 's/\$$\$$/$$/g' | \
 	  while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
