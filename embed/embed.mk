@@ -38,7 +38,7 @@ $(EMBED_LIBRARY): $(EMBED_OBJECTS)
 	$(call say,AR $@)
 	@rm -f $@
 	$(Q)if $(CC) $(CFLAGS) $(EXTRA_CFLAGS) -nostdlib -r -o $(@D)/opperchat.o $^ && \
-	  { [ "$$(uname -s)" = Darwin ] || $(OBJCOPY) --localize-hidden $(@D)/opperchat.o; }; \
+	  { [ $(SYSTEM) = Darwin ] || $(OBJCOPY) --localize-hidden $(@D)/opperchat.o; }; \
 	then \
 	  $(AR) rcs $@ $(@D)/opperchat.o; \
 	else \
@@ -55,7 +55,7 @@ $(EMBED_SINGLE): $(EMBED_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(CC) $(CFLAGS) $(EXTRA_CFLAGS) $(MODULE_LDFLAGS) $(LDFLAGS) -pthread \
-	  -o $@ $^ $(CURL_LIBS)
+	  -o $@ $^ $(CURL_LIBS) $(MODULE_LIBS)
 
 -include $(EMBED_TEXTS).d $(MODULE_DIR)/obj/lembed.d
 
@@ -65,7 +65,7 @@ $(EMBED_SINGLE): $(EMBED_OBJECTS)
 # links lua-cjson in as well; without it, `require "cjson"` finds it.
 EMBED_CJSON =
 # What a program exports of Lua is there for lua-cjson and its kind.
-EXPORT_LUA = $(if $(findstring Darwin,$(shell uname -s)),-Wl,-export_dynamic,-Wl,-E)
+EXPORT_LUA = $(if $(filter Darwin,$(SYSTEM)),-Wl,-export_dynamic,-Wl,-E)
 EMBED_HOST := $(EMBED_DIR)/host
 
 $(EMBED_HOST): examples/embed/host.c $(EMBED_LIBRARY) $(EMBED_HEADER) $(MODULE_DIR)/flags

@@ -12,6 +12,7 @@
 #include "lhistory.h"
 #include "ljournal.h"
 #include "ljson.h"
+#include "lpin.h"
 #include "lrequest.h"
 #include "lsecret.h"
 #include "lsystem.h"
@@ -75,6 +76,7 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
 #endif
     { NULL, NULL }
   };
+  lpin_module();
   lua_newtable(L);
   lcompat_register(L, functions);
   lutil_register(L);
