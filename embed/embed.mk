@@ -65,18 +65,36 @@ $(EMBED_SINGLE): $(EMBED_OBJECTS)
 # links lua-cjson in as well; without it, `require "cjson"` finds it.
 EMBED_CJSON =
 # What a program exports of Lua is there for lua-cjson and its kind.
-EXPORT_LUA = $(if $(filter Darwin,$(SYSTEM)),-Wl,-export_dynamic,-Wl,-E)
+EXPORT_LUA = -Wl,$(if $(filter Darwin,$(SYSTEM)),-export_dynamic,-E)
 EMBED_HOST := $(EMBED_DIR)/host
+EMBED_LINK = $(EMBED_LIBRARY) $(EMBED_CJSON) $(LUA_LIBS) $(CURL_LIBS) -pthread -lm -ldl
 
 $(EMBED_HOST): examples/embed/host.c $(EMBED_LIBRARY) $(EMBED_HEADER) $(MODULE_DIR)/flags
 	$(call say,CC $<)
 	$(Q)$(COMPILE) $(if $(EMBED_CJSON),-DEMBED_CJSON) -I$(@D) -I$(LUA_HEADERS) \
-	  $(LDFLAGS) $(EXPORT_LUA) -o $@ $< $(EMBED_LIBRARY) $(EMBED_CJSON) \
-	  $(LUA_LIBS) $(CURL_LIBS) -lm -ldl
+	  $(LDFLAGS) $(EXPORT_LUA) -o $@ $< $(EMBED_LINK)
 
 .PHONY: demo-embed
 demo-embed: deps-run ## The same for a game loop in C with opperchat linked in
 	@$(MAKE) $(EMBED_HOST)
 	@$(LUA) examples/embed/run.lua $(EMBED_HOST)
 
--include $(EMBED_HOST).d
+# -- For the specs -------------------------------------------------------------
+
+$(EMBED_DIR)/embedded: spec/host/embedded.c $(HOST_DIR)/loopback.o $(EMBED_LIBRARY) $(EMBED_HEADER)
+	$(call say,CC $<)
+	$(Q)$(COMPILE) -I$(@D) -I$(LUA_HEADERS) $(LDFLAGS) $(EXPORT_LUA) -o $@ $< \
+	  $(HOST_DIR)/loopback.o $(TLS_LIBS) $(EMBED_LINK)
+
+# The same source is C++.
+$(EMBED_DIR)/host-c++: examples/embed/host.c $(EMBED_LIBRARY) $(EMBED_HEADER)
+	$(call say,CXX $<)
+	$(Q)$(CXX) -x c++ -Wall -Wextra -Werror $(CFLAGS) -I$(@D) -I$(LUA_HEADERS) $< -x none \
+	  $(LDFLAGS) $(EXPORT_LUA) -o $@ $(EMBED_LINK)
+
+# The programs of docs/embedding.md, written there by the spec.
+$(EMBED_DIR)/docs/%: $(EMBED_DIR)/docs/%.c $(EMBED_LIBRARY) $(EMBED_HEADER)
+	$(Q)$(COMPILE) -Werror -I$(EMBED_DIR) -I$(LUA_HEADERS) $(LDFLAGS) $(EXPORT_LUA) -o $@ $< \
+	  $(EMBED_LINK)
+
+-include $(EMBED_HOST).d $(EMBED_DIR)/embedded.d

@@ -38,7 +38,8 @@ static const char script[] =
   "  for _, question in ipairs{ \"What's a vector?\",\n"
   "      'Give me an example in 3D.' } do\n"
   "    say('\\n> ' .. question .. '\\n')\n"
-  "    assert(owl:send(question, { on_delta = say }))\n"
+  "    local reply, err = owl:send(question, { on_delta = say })\n"
+  "    if not reply then error(err) end\n"
   "  end\n"
   "end)\n"
   "function update()\n"
@@ -77,7 +78,16 @@ static int start(lua_State *L) {
   return 0;
 }
 
-/* One frame of Lua. How much is under way; -1: a message is on the stack. */
+/* What was raised, as a text: errors of opperchat are tables. */
+static const char *message(lua_State *L) {
+  lua_getglobal(L, "tostring");
+  lua_insert(L, -2);
+  if(lua_pcall(L, 1, 1, 0) || !lua_isstring(L, -1))
+    return "an error without a message";
+  return lua_tostring(L, -1);
+}
+
+/* One frame of Lua. How much is under way; -1: an error. */
 static int update(lua_State *L) {
   int active;
   lua_getglobal(L, "update");
@@ -105,7 +115,7 @@ int main(void) {
     } while(active > 0);
   }
   if(active < 0)
-    fprintf(stderr, "host: %s\n", lua_tostring(L, -1));
+    fprintf(stderr, "host: %s\n", message(L));
   else
     printf("\n%d frames went by\n", frames);
   lua_close(L);
