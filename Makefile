@@ -72,8 +72,17 @@ ALL_CFLAGS = -std=c99 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) $(EXTRA_CFLAGS) \
 # The module stays loaded when its Lua state closes: libcurl's own globals
 # would not survive being unloaded. It never links a Lua library, so that it
 # uses the one of its host.
-ifeq ($(shell uname -s),Darwin)
+# Tested on Linux. What is here for macOS, Cygwin and MSYS was not.
+SYSTEM := $(shell uname -s)
+ifeq ($(SYSTEM),Darwin)
   MODULE_LDFLAGS = -bundle -undefined dynamic_lookup
+else ifneq ($(filter CYGWIN% MSYS%,$(SYSTEM)),)
+  # A DLL leaves no name open, not even Lua's.
+  MODULE_LDFLAGS = -shared
+  MODULE_LIBS = $(LUA_LIBS)
+else ifneq ($(filter MINGW%,$(SYSTEM)),)
+  $(error The core needs POSIX (file locks, poll, threads): use the MSYS or \
+    Cygwin environment, or WSL, in the place of $(SYSTEM))
 else
   MODULE_LDFLAGS = -shared -Wl,-z,nodelete
 endif
@@ -93,7 +102,7 @@ $(MODULE): $(CORE_OBJECTS) $(BINDING_OBJECTS) $(MODULE_DIR)/flags
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(CC) $(CFLAGS) $(EXTRA_CFLAGS) $(MODULE_LDFLAGS) $(LDFLAGS) -pthread \
-	  -o $@ $(CORE_OBJECTS) $(BINDING_OBJECTS) $(CURL_LIBS)
+	  -o $@ $(CORE_OBJECTS) $(BINDING_OBJECTS) $(CURL_LIBS) $(MODULE_LIBS)
 
 $(CORE_DIR)/%.o: src/%.c $(CORE_DIR)/flags
 	@mkdir -p $(@D)
@@ -133,6 +142,7 @@ FORCE:
 
 -include spec/fuzz/fuzz.mk
 -include spec/host/host.mk
+include embed/embed.mk
 
 # This tree's modules before whatever LUA_PATH and LUA_CPATH already hold.
 SET_PATHS = eval "$$(.ci/env '$(MODULE_DIR)')"
@@ -180,7 +190,11 @@ env: ## Print the settings for this tree: eval "$$(make -s env)"
 .PHONY: install
 install: ## Build and copy the module below PREFIX
 	@$(BUILD) all
-	@.ci/install "$(LUA)" "$(MODULE)" "$(DESTDIR)$(PREFIX)"
+	@DESTDIR="$(DESTDIR)" .ci/install "$(LUA)" "$(MODULE)" "$(PREFIX)"
+
+.PHONY: uninstall
+uninstall: ## Remove what `install` has copied
+	@DESTDIR="$(DESTDIR)" .ci/install --remove "$(LUA)" "$(PREFIX)"
 
 .PHONY: clean
 clean: ## Remove build/
@@ -348,5 +362,5 @@ deps-bench: ## Install what the benches need
 
 .PHONY: help
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | sed 's/\$$\$$/$$/g' | \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile embed/embed.mk | sed 's/\$$\$$/$$/g' | \
 	  while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done

@@ -17,6 +17,10 @@ description = {
   labels = { "llm", "http", "async" },
 }
 
+-- Linux is tested. macOS, the BSDs, Cygwin and MSYS are POSIX enough by their
+-- manuals, were not tested, and need nothing of their own here: LuaRocks itself
+-- knows how each of them links a module. Windows without such a layer lacks file
+-- locks, poll(2) and pthreads, which the core uses.
 supported_platforms = { "unix" }
 
 dependencies = {
@@ -24,6 +28,8 @@ dependencies = {
   "lua-cjson",
 }
 
+-- On macOS, where libcurl's headers are not below /usr:
+-- luarocks make CURL_DIR="$(brew --prefix curl)"
 external_dependencies = {
   CURL = { header = "curl/curl.h", library = "curl" },
 }
@@ -54,6 +60,7 @@ build = {
         "src/lmessage.c",
         "src/lopperchat.c",
         "src/loutcome.c",
+        "src/lpin.c",
         "src/lrequest.c",
         "src/lsecret.c",
         "src/lsystem.c",
@@ -192,4 +199,10 @@ build = {
     ["opperchat.types"] = "lua/opperchat/types.lua",
     ["opperchat.window"] = "lua/opperchat/window.lua",
   },
+  install = {
+    bin = {
+      opperchat = "bin/opperchat",
+    },
+  },
+  copy_directories = { "doc", "docs", "plugin" },
 }

@@ -18,7 +18,8 @@ end
 
 local function files_in(folder, pattern)
   local names = {}
-  local pipe = assert(io.popen("find " .. folder .. " -name '" .. pattern .. "'"))
+  local pipe = assert(io.popen("find " .. folder .. " -type f -name '" .. pattern
+    .. "' 2>/dev/null"))
   for name in pipe:lines() do
     names[#names + 1] = name
   end
@@ -28,7 +29,8 @@ local function files_in(folder, pattern)
 end
 
 describe("the rockspec", function()
-  local modules = load_rockspec().build.modules
+  local build = load_rockspec().build
+  local modules = build.modules
 
   it("builds opperchat.core from every file in src/", function()
     local sources = {}
@@ -50,5 +52,25 @@ describe("the rockspec", function()
     end
     table.sort(names)
     assert.same(files_in("lua", "*.lua"), names)
+  end)
+
+  it("installs every command in bin/ under its own name", function()
+    local names = {}
+    for command, name in pairs(build.install.bin) do
+      assert.equal("bin/" .. command, name)
+      names[#names + 1] = name
+    end
+    table.sort(names)
+    assert.same(files_in("bin", "*"), names)
+  end)
+
+  it("copies the manual, and what Neovim looks for", function()
+    local folders = {}
+    for _, folder in ipairs{ "doc", "docs", "plugin" } do
+      if #files_in(folder, "*") > 0 then
+        folders[#folders + 1] = folder
+      end
+    end
+    assert.same(folders, build.copy_directories)
   end)
 end)

@@ -14,6 +14,7 @@
 #include "linterrupt.h"
 #include "ljournal.h"
 #include "ljson.h"
+#include "lpin.h"
 #include "lrequest.h"
 #include "lsecret.h"
 #include "lsystem.h"
@@ -77,6 +78,7 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
 #endif
     { NULL, NULL }
   };
+  lpin_module();
   lua_newtable(L);
   lcompat_register(L, functions);
   lutil_register(L);
