@@ -3,6 +3,7 @@
 
 local opperchat = require "opperchat"
 local core = require "opperchat.core"
+require "opperchat.conversation"    -- which makes the methods
 local options = require "opperchat.options"
 local Server = require "spec.support.server"
 
