@@ -11,7 +11,7 @@ local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
   "docs/media.md", "docs/history.md", "docs/keeping.md", "docs/reliability.md",
-  "docs/security.md", "docs/debugging.md", "docs/testing.md",
+  "docs/security.md", "docs/debugging.md", "docs/testing.md", "docs/api.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.
@@ -284,7 +284,7 @@ describe("the documentation", function()
     local function anchors(text)
       local found = {}
       for heading in ("\n" .. text):gmatch("\n#+ ([^\n]+)") do
-        found[heading:lower():gsub("[^%w -]", ""):gsub(" ", "-")] = true
+        found[heading:lower():gsub("[^%w _-]", ""):gsub(" ", "-")] = true
       end
       return found
     end

@@ -201,19 +201,27 @@ local function sections()
   return result
 end
 
--- Functions by name, then the classes of the section.
+-- What has functions, each with them; then the tables of the section.
 local function write_contents(list)
   for _, section in ipairs(list) do
     write("")
     write("**" .. section.name .. "**")
     write("")
+    local tables = {}
     for _, class in ipairs(section.classes) do
-      local line = ("- [%s](#%s)"):format(short(class.name), anchor(short(class.name)))
+      local link = ("[%s](#%s)"):format(short(class.name), anchor(short(class.name)))
       local links = {}
       for i, fn in ipairs(class.functions) do
         links[i] = ("[%s](#%s)"):format(fn.name, anchor(signature(class, fn)))
       end
-      write(line .. (links[1] and ": " .. table.concat(links, ", ") or ""))
+      if links[1] then
+        write("- " .. link .. ": " .. table.concat(links, ", "))
+      else
+        tables[#tables + 1] = link
+      end
+    end
+    if tables[1] then
+      write("- " .. table.concat(tables, ", "))
     end
   end
 end
@@ -229,12 +237,13 @@ print(assert(chat:send("What's a vector?")).content)
 ```
 
 Every function, option and field, as editors with a Lua language server show them. This page is
-written by `make docs` from `lua/opperchat/types.lua`; the [other pages](README.md) tell what to do with
-all of it.
+written by `make docs` from `lua/opperchat/types.lua`; the [other pages](README.md) tell what to do
+with all of it.
 
-In signatures, `[...]` may be left out, and `chat`, `client`, `request`, `task` and `draft` are objects.
-Defaults stand in round brackets. Seconds are numbers with fractions. Misuse is raised at the line of
-the caller; what can go wrong at run time comes back as `nil` and an [Error](#error).]])
+In signatures, `[...]` may be left out, and `chat`, `client`, `request`, `task` and `draft` are
+objects. Defaults stand in round brackets. Seconds are numbers with fractions. Misuse is raised
+at the line of the caller; what can go wrong at run time comes back as `nil` and an
+[Error](#error).]])
 
 local list = sections()
 write_contents(list)

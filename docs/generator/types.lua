@@ -155,7 +155,8 @@ function types.read(path)
   for line in file:lines() do
     number = number + 1
     local tag, rest = line:match("^%-%-%-@(%l+) ?(.*)$")
-    local owner, separator, name, arguments = line:match("^function (%w+)([.:])([%w_]+)%((.-)%) end$")
+    local owner, separator, name, arguments =
+      line:match("^function (%w+)([.:])([%w_]+)%((.-)%) end$")
     local variable = line:match("^local (%w+) = {}$")
     if tag then
       assert(tags[tag], ("%s:%d: @%s"):format(types.PATH, number, tag))(rest)

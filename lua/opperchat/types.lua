@@ -275,7 +275,7 @@
 
 ---Options of `opperchat.poll` and `client:poll`.
 ---@class opperchat.PollOptions
----@field seconds? number how long it may wait for news (0)
+---@field seconds? number seconds it may wait for news (0)
 ---@field budget? number how many seconds it may go on calling handlers (no limit)
 
 -- ---------------------------------------------------------------------------
