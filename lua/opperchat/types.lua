@@ -944,7 +944,7 @@ function Conversation:run(prompt, options) end
 ---Ends what is in flight, a request or a run.
 function Conversation:cancel() end
 
----The same without waiting.
+---Sends like `send`, and returns at once with a request that is moved on by a driver.
 ---Errors at once: what keeps a request from being made, such as a missing key. All others come
 ---with `on_done` and `request:wait()`.
 ---
