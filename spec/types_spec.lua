@@ -583,3 +583,18 @@ describe("docs/api.md", function()
     assert.truthy(page == read("docs/api.md"), "docs/api.md is not up to date: make docs")
   end)
 end)
+
+describe("docs/README.md", function()
+  it("leads to each page", function()
+    local index = read("docs/README.md")
+    local pipe = assert(io.popen("ls docs/*.md"))
+    local count = 0
+    for path in pipe:lines() do
+      local name = path:match("[^/]+$")
+      count = count + 1
+      assert.truthy(name == "README.md" or index:find("](" .. name .. ")", 1, true), path)
+    end
+    pipe:close()
+    assert.truthy(count > 10)
+  end)
+end)

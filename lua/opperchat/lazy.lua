@@ -80,8 +80,9 @@ local function is_there(name)
   if package.loaded[name] or package.preload[name] then
     return true
   end
-  local path = name:gsub("%.", package.config:sub(1, 1))
-  for template in package.cpath:gmatch("[^;]+") do
+  -- a host may keep `io` from its programs
+  local path = io and name:gsub("%.", package.config:sub(1, 1))
+  for template in (path and package.cpath or ""):gmatch("[^;]+") do
     local file = io.open((template:gsub("%?", (path:gsub("%%", "%%%%")))), "rb")
     if file then
       file:close()
