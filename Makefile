@@ -45,6 +45,10 @@ CURL_ASK = $$(pkg-config --exists libcurl 2>/dev/null \
   && echo pkg-config libcurl || echo curl-config)
 LUA_HEADERS = $(or $(LUA_INCDIR),$(call ask,LUA_FOUND,.ci/lua-incdir "$(LUA)"))
 
+# Compiles on every core, unless `make -j` has said on how many.
+CORES = $(call ask,CORES_FOUND,getconf _NPROCESSORS_ONLN || echo 1)
+BUILD = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(CORES))
+
 # VARIANT names a second build beside the usual one: "asan-".
 VARIANT =
 CORE_DIR := build/$(VARIANT)core
@@ -140,33 +144,33 @@ programs: $(MODULE) $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) $(HOST_PROGRAMS)
 
 .PHONY: demo
 demo: deps-run ## Install what is missing, build, and hold a short conversation
-	@$(MAKE) all
+	@$(BUILD) all
 	@$(SET_PATHS) && $(LUA) examples/quickstart.lua
 
 .PHONY: demo-extract
 demo-extract: deps-run ## The same for facts out of a PDF (FILE picks another document)
-	@$(MAKE) all
+	@$(BUILD) all
 	@$(SET_PATHS) && $(LUA) examples/extract.lua $(if $(FILE),"$(FILE)")
 
 .PHONY: demo-tools
 demo-tools: deps-run ## The same for a text adventure whose doors and chests are tools
-	@$(MAKE) all
+	@$(BUILD) all
 	@$(SET_PATHS) && $(LUA) examples/tools.lua
 
 .PHONY: demo-endless
 demo-endless: deps-run ## The same for 500 turns in 8,000 tokens, as a chart
-	@$(MAKE) all
+	@$(BUILD) all
 	@$(SET_PATHS) && $(LUA) examples/endless.lua
 
 .PHONY: demo-love
 demo-love: ## The same for the game in examples/love, with LuaJIT and LÖVE
 	@LUA=luajit .ci/deps run love
-	@$(MAKE) LUA=luajit all
+	@$(BUILD) LUA=luajit all
 	@love examples/love
 
 .PHONY: doctor
 doctor: deps-run ## Look for what is wrong between this machine and the server
-	@$(MAKE) all
+	@$(BUILD) all
 	@$(SET_PATHS) && $(LUA) -e 'os.exit(require("opperchat").doctor().ok and 0 or 1)'
 
 .PHONY: env
@@ -175,7 +179,7 @@ env: ## Print the settings for this tree: eval "$$(make -s env)"
 
 .PHONY: install
 install: ## Build and copy the module below PREFIX
-	@$(MAKE) all
+	@$(BUILD) all
 	@.ci/install "$(LUA)" "$(MODULE)" "$(DESTDIR)$(PREFIX)"
 
 .PHONY: clean
@@ -184,7 +188,9 @@ clean: ## Remove build/
 
 # -- For developers -----------------------------------------------------------
 
-RUN_SPECS = $(LUA) spec/run.lua --lua "$(LUA)" --filter "$(FILTER)"
+# Suites wait more than they work.
+JOBS = $(shell echo $$(($(CORES) + 1)))
+RUN_SPECS = $(LUA) spec/run.lua --lua "$(LUA)" --filter "$(FILTER)" --jobs $(JOBS)
 
 # Streams and hosts: what has to hold on LuaJIT, with the collector at its most
 # aggressive and with poll(2) as well.
@@ -193,20 +199,31 @@ STREAM_SPECS = $(addprefix spec/,stream_spec.lua request_spec.lua driver_spec.lu
 .PHONY: test
 ifeq ($(LUA)-$(origin SPECS)-$(FILTER),lua5.4-file-)
 test: deps-test ## Run all tests; ends with "N passed, N failed" (SPECS, FILTER pick)
-	@$(MAKE) LUA=luajit all
-	@.ci/sum "make test-one" "make gc SPECS='$(STREAM_SPECS)'" "make poll" \
+	@$(BUILD) LUA=luajit all
+	@.ci/sum $(TEST_PARTS) \
 	  "make test-one LUA=luajit SPECS='$(STREAM_SPECS) spec/conversation_spec.lua'"
 else
 test: test-one
 endif
 
-# The C tests and the specs, once, with one Lua.
+TEST_PARTS = "make test-one" "make gc SPECS='$(STREAM_SPECS)'" "make poll"
+
+# The other Luas, each with all specs.
+OTHER_LUAS = lua5.3 lua5.2 lua5.1 luajit
+
+.PHONY: test-all
+test-all: deps-test ## The same with every Lua: 5.1 to 5.4 and LuaJIT
+	@for lua in $(OTHER_LUAS); do LUA=$$lua .ci/deps run || exit 1; done
+	@$(BUILD) LUA=luajit all
+	@.ci/sum $(TEST_PARTS) $(foreach lua,$(OTHER_LUAS),"make test-one LUA=$(lua) MATRIX=")
+
+# The specs with one Lua; the C tests know none and run with 5.4 alone.
 .PHONY: test-one
 test-one: deps-test
-	@$(MAKE) programs
-	@$(SET_PATHS) && $(RUN_SPECS) $(if $(findstring jit,$(LUA)),,$(TEST_PROGRAMS) \
-	  $(FUZZ_PROGRAMS)) $(HOST_PROGRAMS) \
-	  $(SPECS)
+	@$(BUILD) programs
+	@$(SET_PATHS) && $(RUN_SPECS) \
+	  $(if $(findstring lua5.4,$(LUA)),$(TEST_PROGRAMS) $(FUZZ_PROGRAMS)) \
+	  $(HOST_PROGRAMS) $(SPECS)
 
 .PHONY: lint
 lint: deps-test ## Check the sources: luacheck, gcc and clang, house rules
@@ -223,7 +240,7 @@ ASAN = VARIANT=asan- CC=gcc CFLAGS="-O1 -g" \
 
 .PHONY: asan
 asan: deps-test ## Run everything under AddressSanitizer and UBSan
-	@$(MAKE) $(ASAN) programs
+	@$(BUILD) $(ASAN) programs
 	@$(MAKE) $(ASAN) run-asan
 
 .PHONY: run-asan
@@ -238,7 +255,7 @@ run-asan:
 
 .PHONY: valgrind
 valgrind: deps-test ## Run everything under valgrind
-	@$(MAKE) programs
+	@$(BUILD) programs
 	@$(SET_PATHS) && OPPERCHAT_SLOW=1 $(RUN_SPECS) --name valgrind \
 	  --wrap "valgrind -q --leak-check=full --error-exitcode=9 \
 	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) \
@@ -249,7 +266,7 @@ TSAN = VARIANT=tsan- CC=gcc CFLAGS="-O1 -g" EXTRA_CFLAGS="-fsanitize=thread"
 
 .PHONY: tsan
 tsan: deps-test ## Run states in threads under ThreadSanitizer
-	@$(MAKE) $(TSAN) run-tsan
+	@$(BUILD) $(TSAN) run-tsan
 
 .PHONY: run-tsan
 run-tsan: $(MODULE) $(HOST_DIR)/guest
@@ -257,7 +274,7 @@ run-tsan: $(MODULE) $(HOST_DIR)/guest
 
 .PHONY: memory
 memory: deps-test ## Let each allocation fail, one after the other; takes an hour
-	@$(MAKE) programs
+	@$(BUILD) programs
 	@$(SET_PATHS) && OPPERCHAT_MEMORY=full $(HOST_DIR)/memory
 
 # clang and its runtime are not everywhere; Debian has libclang-rt-14-dev.
@@ -266,7 +283,7 @@ fuzz: deps-test ## Look for inputs that break the core (SECONDS for each, FUZZ p
 	@if echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) \
 	  { return 0; }' | clang -fsanitize=fuzzer,address -x c - -o /dev/null \
 	  2>/dev/null; then \
-	  $(MAKE) $(FUZZ_SETTINGS) FUZZ="$(FUZZ)" fuzz-programs \
+	  $(BUILD) $(FUZZ_SETTINGS) FUZZ="$(FUZZ)" fuzz-programs \
 	    && .ci/fuzz $(SECONDS) $(FUZZ); \
 	else \
 	  echo "no clang with libFuzzer: not fuzzed"; \
@@ -275,12 +292,12 @@ fuzz: deps-test ## Look for inputs that break the core (SECONDS for each, FUZZ p
 
 .PHONY: gc
 gc: deps-test ## Run the specs with the collector as eager as it can be
-	@$(MAKE) all
+	@$(BUILD) all
 	@$(SET_PATHS) && OPPERCHAT_GC=1 $(RUN_SPECS) --name gc $(SPECS)
 
 .PHONY: reliability
 reliability: deps-test ## Try every fault, and write what comes of it into docs/reliability.md
-	@$(MAKE) all
+	@$(BUILD) all
 	@$(SET_PATHS) && MATRIX=write $(RUN_SPECS) --name reliability spec/matrix_spec.lua
 
 # Counts the blocks of memory that the core holds.
@@ -288,7 +305,7 @@ SOAK = VARIANT=soak- EXTRA_CFLAGS=-DOC_COUNT_BLOCKS
 
 .PHONY: soak
 soak: deps-test ## Minutes of requests, many of which fail, in one process (SEED=1 picks)
-	@$(MAKE) $(SOAK) all bench-programs
+	@$(BUILD) $(SOAK) all bench-programs
 	@$(MAKE) $(SOAK) run-soak
 
 .PHONY: run-soak
@@ -302,7 +319,7 @@ POLL_SPECS = $(addprefix spec/,transport_spec.lua stream_spec.lua \
 
 .PHONY: poll
 poll: deps-test ## Run what waits with poll(2) in the place of epoll
-	@$(MAKE) $(POLL) all
+	@$(BUILD) $(POLL) all
 	@$(MAKE) $(POLL) run-poll
 
 .PHONY: run-poll
@@ -311,7 +328,7 @@ run-poll:
 
 .PHONY: bench
 bench: deps-bench ## Measure against bare libcurl (BENCH="--strict CASE..." picks)
-	@$(MAKE) all bench-programs
+	@$(BUILD) all bench-programs
 	@$(SET_PATHS) && $(LUA) bench/run.lua $(BENCH)
 	@$(if $(filter-out --strict,$(BENCH)),,$(MAKE) bench-tokens)
 

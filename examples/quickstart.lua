@@ -17,7 +17,11 @@ local function converse(client)
     print("> " .. question)
     -- The second question only makes sense because the first turn is sent
     -- along with it.
-    print(assert(chat:send(question)).content)
+    local reply, err = chat:send(question)
+    if not reply then
+      return err
+    end
+    print(reply.content)
   end
   local usage = chat:usage()
   print(string.format("%d tokens, $%.6f", usage.total_tokens, usage.cost or 0))
@@ -31,11 +35,14 @@ if not os.getenv("OPPER_API_KEY") and not os.getenv("OPPER_BASE_URL") then
   print("No OPPER_API_KEY is set: talking to the offline server at " .. offline.url)
 end
 
-local ok, err = pcall(converse, client)
+-- What came goes to the screen before what is said about it.
+io.stdout:setvbuf "line"
+
+local err = converse(client)
 if offline then
   offline:stop()
 end
-if not ok then
+if err then
   io.stderr:write("quickstart: ", tostring(err), "\n")
   os.exit(1)
 end

@@ -7,12 +7,14 @@
 --     --filter PATTERN  run only the specs' tests whose name matches
 --     --wrap COMMAND    put before each program, such as valgrind
 --     --preload LIB     LD_PRELOAD for the interpreter
+--     --jobs N          this many at once, those that watch the clock aside
 --
 -- A suite is silent but for one line when all is well. It has failed when its
 -- process ends badly, says nothing of its result or runs no test at all, so
 -- that a crash can never look like a success.
 
-local settings = { lua = "lua5.4", name = "test", filter = "", wrap = "", preload = "" }
+local settings = { lua = "lua5.4", name = "test", filter = "", wrap = "", preload = "",
+  jobs = "1" }
 local suites = {}
 
 local i = 1
@@ -57,21 +59,44 @@ local function command_for(suite)
   return table.concat(words, " ")
 end
 
--- The output goes through a file: a process that was left behind would keep a
--- pipe open for ever. `timeout` leads a process group, so that whatever it
--- started can be ended with it. Lua 5.1 cannot tell how a command ended, so
--- the shell says it.
-local function run(command)
-  local path = os.tmpname()
-  os.execute(command .. " </dev/null >" .. path .. " 2>&1 & suite=$!; wait $suite; status=$?;"
-    .. (has_timeout and " kill -s KILL -- -$suite 2>/dev/null;" or "")
-    .. " echo \"exit=$status\" >>" .. path)
-  local file = assert(io.open(path, "rb"))
-  local output = file:read("*a")
+-- Output goes through files: a process that was left behind would keep a pipe
+-- open for ever. `timeout` leads a process group, so that whatever a suite has
+-- started can be ended with it. The shell tells how a suite ended, since Lua
+-- 5.1 cannot.
+local folder = os.tmpname()
+os.remove(folder)
+assert(os.execute("mkdir " .. folder), "no temporary folder")
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
   file:close()
-  os.remove(path)
-  local text, status = output:match("^(.*)exit=(%d+)\n$")
-  return text or output, tonumber(status) or 255
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("*a") or ""
+  if file then
+    file:close()
+  end
+  return text
+end
+
+-- A script of its own, which names the suite on standard output when it is over.
+local function script_for(index, suite)
+  local base = folder .. "/" .. index
+  write(base .. ".sh", "began=$(date +%s)\n"
+    .. command_for(suite) .. " </dev/null >" .. base .. ".out 2>&1 & suite=$!\n"
+    .. "wait $suite; status=$?\n"
+    .. (has_timeout and "kill -s KILL -- -$suite 2>/dev/null\n" or "")
+    .. "echo $status $(($(date +%s) - began)) >" .. base .. ".status\necho " .. index .. "\n")
+  return base .. ".sh"
+end
+
+local function result_at(index)
+  local base = folder .. "/" .. index
+  local status, seconds = read(base .. ".status"):match("^(%d+) (%d+)")
+  return read(base .. ".out"), tonumber(status) or 255, tonumber(seconds) or 0
 end
 
 -- The last line that is a result; what follows may be a sanitizer's report.
@@ -95,9 +120,7 @@ end
 local total_passed, total_failed, total_skipped = 0, 0, 0
 local failing = {}
 
-for _, suite in ipairs(suites) do
-  local started = os.time()
-  local output, status = run(command_for(suite))
+local function report(suite, output, status, seconds)
   local passed, failed, skipped = result_of(output)
   local complaint
   if not passed then
@@ -118,12 +141,80 @@ for _, suite in ipairs(suites) do
     failing[#failing + 1] = suite
     io.write(output, output:find("\n$") and "" or "\n")
   end
-  local seconds = os.time() - started
   io.write(string.format("%s %-36s %s%s%s\n", settings.name, suite:match("[^/]+$"),
     summary(passed, failed, skipped), seconds > 1 and " (" .. seconds .. " s)" or "",
     complaint and ": " .. complaint or ""))
   io.flush()
 end
+
+-- What watches the clock: frames, and processor time beside waiting time.
+local ALONE = { "love_spec", "nvim_spec", "soak_spec" }
+-- What takes long begins first.
+local LONG = { "matrix_spec", "tape_spec", "memory", "transport_spec" }
+
+local function is_in(list, suite)
+  for _, name in ipairs(list) do
+    if suite:find(name, 1, true) then
+      return true
+    end
+  end
+  return false
+end
+
+local function pick(keep)
+  local picked = {}
+  for index, suite in ipairs(suites) do
+    if keep(suite) then
+      picked[#picked + 1] = index
+    end
+  end
+  return picked
+end
+
+local function run(indices, jobs)
+  if #indices == 0 then
+    return
+  end
+  local scripts, waiting = {}, {}
+  for n, index in ipairs(indices) do
+    scripts[n] = script_for(index, suites[index])
+    waiting[index] = true
+  end
+  local list = folder .. "/list"
+  write(list, table.concat(scripts, "\n") .. "\n")
+  local over = assert(io.popen("xargs -n 1 -P " .. jobs .. " sh <" .. list, "r"))
+  for line in over:lines() do
+    local index = tonumber(line)
+    waiting[index] = nil
+    report(suites[index], result_at(index))
+  end
+  over:close()
+  for index in pairs(waiting) do
+    report(suites[index], "", 255, 0)
+  end
+end
+
+local jobs = tonumber(settings.jobs)
+if jobs > 1 then
+  local function alone(suite)
+    return is_in(ALONE, suite)
+  end
+  local together = pick(function(suite)
+    return not alone(suite) and is_in(LONG, suite)
+  end)
+  for _, index in ipairs(pick(function(suite)
+    return not alone(suite) and not is_in(LONG, suite)
+  end)) do
+    together[#together + 1] = index
+  end
+  run(together, jobs)
+  run(pick(alone), 1)
+else
+  run(pick(function()
+    return true
+  end), 1)
+end
+os.execute("rm -rf " .. folder)
 
 if total_passed + total_failed + total_skipped == 0 then
   io.write("no test was run\n")

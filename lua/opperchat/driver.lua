@@ -249,14 +249,20 @@ function driver.suspend(deadline, register)
   local task = driver.current()
   local is_waiting = true
   local timer
+  -- Where a C function or, on Lua 5.1, a pcall is in between, the yield below
+  -- raises: the task went on, and what was registered is not to wake it.
+  local wait = (task.waits or 0) + 1
+  task.waits = wait
   local function wake(in_time)
-    if is_waiting then
+    if is_waiting and task.waits == wait and coroutine.status(task.thread) == "suspended" then
       is_waiting = false
       if timer then
         timer.resume = nil
         tell_loops()
       end
       step(task, in_time)
+    elseif timer then
+      timer.resume = nil
     end
   end
   if deadline then

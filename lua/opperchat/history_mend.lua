@@ -9,6 +9,16 @@ local rules = require "opperchat.history_rules"
 -- Not `next` by name in a loop: see json.lua.
 local step = next
 
+-- LuaJIT 2.1.0-beta3, as Debian 12 and Ubuntu 22.04 have it, swaps the results
+-- of a compiled next() with a 32-bit exchange where its registers fall so: the
+-- second step over a table of one field then reads a cut-off address and the
+-- process dies. The looks at small tables here made it do so; this file is
+-- for lists that need mending, so it can do without being compiled.
+local jit = rawget(_G, "jit")
+if jit then
+  jit.off(true, true)
+end
+
 local byte, concat, gsub, sub = string.byte, table.concat, string.gsub, string.sub
 local field = rules.field
 
