@@ -80,7 +80,7 @@ local function once()
       for path in list:lines() do
         local name = path:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
         if not name:find("%.loop%.") and name ~= "opperchat.types" then
-          require(name)
+          pcall(require, name)    -- some are for their host alone
         end
       end
       list:close()
