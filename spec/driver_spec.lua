@@ -205,7 +205,7 @@ describe("go", function()
 
   it("is heard of when who waited gave up", function()
     local task = opperchat.go(function()
-      opperchat.sleep(0.02)
+      opperchat.sleep(0.2)
       error("boom")
     end)
     assert.equal(0, select("#", task:wait(0.001)))

@@ -1,119 +1,35 @@
 -- The real Neovim, without a terminal: its loop goes on while answers stream
 -- in, and the example plugin does what its first lines say.
 
-local cjson = require("cjson").new()
 local Server = require "spec.support.server"
+local support = require "spec.support.nvim"
 
-local function succeeds(command)
-  local status = os.execute(command .. " >/dev/null 2>&1")
-  return status == true or status == 0
-end
-
-if not succeeds("nvim --version") then
+if not support.is_there() then
   describe("Neovim", function()
     pending("needs nvim")
   end)
   return
 end
 
-local function read_file(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read("*a")
-  if file then
-    file:close()
-  end
-  return text
-end
-
--- What each script begins with. A script is a coroutine of Neovim's own loop,
--- which is idle while it waits: keys are dealt with as if somebody typed them.
-local PRELUDE = [[
-local uv = vim.loop
-local results = {}
-
-local thread
-local function sleep(seconds)
-  vim.defer_fn(function()
-    coroutine.resume(thread)
-  end, seconds * 1000)
-  coroutine.yield()
-end
-
-local function wait_for(what, condition)
-  local deadline = uv.hrtime() + 15e9
-  while not condition() do
-    if uv.hrtime() > deadline then
-      error("waited too long for " .. what)
-    end
-    sleep(0.005)
-  end
-end
-
--- Not nvim_input: there <C-c> is an interrupt while this script runs.
-local function keys(text)
-  text = vim.api.nvim_replace_termcodes(text, true, true, true)
-  vim.api.nvim_feedkeys(text, "t", false)
-  sleep(0.05)
-end
-
-local function lines(buffer)
-  return table.concat(vim.api.nvim_buf_get_lines(buffer or 0, 0, -1, false), "\n")
-end
-
-local function messages()
-  return vim.fn.execute("messages")
-end
-
-local function processor_time()
-  local usage = uv.getrusage()
-  return usage.utime.sec + usage.stime.sec + (usage.utime.usec + usage.stime.usec) / 1e6
-end
+local read_file, words = support.read_file, support.words
 
 -- The plugin's status line says that an answer is on its way.
+local IS_ANSWERING = [[
 local function is_answering()
   return vim.b.opper_status == "answering, <C-c> stops"
 end
-
-local function finish()
-  io.stdout:write("RESULT ", vim.json.encode(results), "\n")
-  io.stdout:flush()
-  vim.cmd("qa!")
-end
-
-local function script()
-  %s
-end
-
-thread = coroutine.create(function()
-  local ok, err = xpcall(script, debug.traceback)
-  results.failure = not ok and tostring(err) or nil
-  finish()
-end)
-vim.schedule(function()
-  coroutine.resume(thread)
-end)
 ]]
 
-local root = assert(io.popen("pwd")):read("*l")
-
--- Neovim's Lua is LuaJIT, whichever one the tests run on.
-local environment = "env -u LD_PRELOAD -u LUA_PATH -u LUA_CPATH -u OPPER_API_KEY "
-  .. "LUA_PATH='" .. root .. "/lua/?.lua;" .. root .. "/lua/?/init.lua;;' "
-  .. "LUA_CPATH='" .. root .. "/build/luajit/?.so;;' "
+-- As in examples/nvim: found by LUA_PATH and LUA_CPATH.
+local PATHS = ("LUA_PATH='%s/lua/?.lua;%s/lua/?/init.lua;;' LUA_CPATH='%s/build/luajit/?.so;;'")
+  :gsub("%%s", (support.root:gsub("%%", "%%%%")))
 
 describe("Neovim", function()
   local server, folder
 
   setup(function()
-    -- the make that runs us may have other settings, for a sanitizer
-    local log = os.tmpname()
-    local ok = succeeds("env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES make LUA=luajit >" .. log
-      .. " 2>&1")
-    assert.is_true(ok, read_file(log))
-    os.remove(log)
-    folder = os.tmpname()
-    os.remove(folder)
-    assert.is_true(succeeds("mkdir " .. folder))
+    support.build()
+    folder = support.folder()
     server = Server.start()
   end)
 
@@ -128,47 +44,15 @@ describe("Neovim", function()
 
   -- Runs a script in a Neovim of its own; returns what it put into `results`.
   local function nvim(script)
-    local path = folder .. "/script.lua"
-    local file = assert(io.open(path, "w"))
-    file:write((PRELUDE:gsub("%%s", function()
-      return script
-    end)))
-    file:close()
-    local pipe = assert(io.popen(environment .. "HOME=" .. folder
-      .. " OPPER_BASE_URL=" .. server.url .. " timeout -k 5 40 "
-      .. "nvim --headless -u NONE -i NONE -n --cmd 'set rtp^=examples/nvim' "
-      .. "-c 'runtime plugin/opper.lua' -c 'luafile " .. path .. "' 2>&1; echo exit=$?"))
-    local output = pipe:read("*a")
-    pipe:close()
-    assert.truthy(output:find("exit=0\n$"), output)
-    local text = output:match("RESULT ([^\n]*)\n")
-    assert.truthy(text, output)
-    local results = cjson.decode(text)
-    assert.is_nil(results.failure, results.failure)
-    results.output = output
-    return results
+    return support.run(IS_ANSWERING .. script, {
+      folder = folder, url = server.url, environment = PATHS,
+      arguments = "-u NONE --cmd 'set rtp^=examples/nvim' -c 'runtime plugin/opper.lua'",
+    })
   end
 
   -- Queues an answer, streamed in the given pieces.
   local function stream(pieces, pause)
-    local chunks = {}
-    for i, text in ipairs(pieces) do
-      chunks[i] = "data: " .. cjson.encode({
-        choices = { { index = 0, delta = { content = text } } },
-      }) .. "\n\n"
-    end
-    chunks[#chunks + 1] = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-      .. 'data: {"choices":[],"usage":{"prompt_tokens":20,"completion_tokens":10,'
-      .. '"total_tokens":30}}\n\ndata: [DONE]\n\n'
-    server:stream(chunks, { pause = pause })
-  end
-
-  local function words(count)
-    local list = {}
-    for i = 1, count do
-      list[i] = "word" .. i .. (i % 5 == 0 and "\n" or " ")
-    end
-    return list
+    server:stream(support.chunks(pieces), { pause = pause })
   end
 
   describe("opperchat.loop.nvim", function()

@@ -9,7 +9,9 @@
 #include "lclient.h"
 #include "lcompat.h"
 #include "lconversation.h"
+#include "lfolder.h"
 #include "lhistory.h"
+#include "linterrupt.h"
 #include "ljournal.h"
 #include "ljson.h"
 #include "lrequest.h"
@@ -81,7 +83,9 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   ljson_register(L);
   lclient_register(L);
   lconversation_register(L);
+  lfolder_register(L);
   lhistory_register(L);
+  linterrupt_register(L);
   ljournal_register(L);
   lrequest_register(L);
   lsecret_register(L);

@@ -2,14 +2,21 @@
 # Takes a picture of Neovim in a terminal while an answer streams in:
 #
 #   examples/nvim/screenshot.sh docs/images/nvim.png
+#   examples/nvim/screenshot.sh docs/images/neovim.png plugin
 #
-# Nothing in it is drawn: Neovim with the plugin beside this file, in an xterm on a virtual
-# screen. The answer comes from a scripted server, word by word. Needs nvim, xterm, Xvfb,
-# ImageMagick, lua5.4 with lua-socket and lua-cjson, and the module built for LuaJIT.
+# Nothing in it is drawn: Neovim in an xterm on a virtual screen, with the plugin beside this
+# file, or with that of the whole repository. The answer comes from a scripted server, word by
+# word. Needs nvim, xterm, Xvfb, ImageMagick, lua5.4 with lua-socket and lua-cjson, and the
+# module built for LuaJIT.
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 picture=${1:-$root/docs/images/nvim.png}
+# Its settings and questions, and the answers to them: a scene.
+case ${2:-example} in
+  example) settings=screenshot.lua answers=screenshot_server.lua plugin=$here size=96x35 ;;
+  plugin) settings=plugin_screenshot.lua answers=plugin_answers.lua plugin=$root size=128x40 ;;
+esac
 missing=
 for tool in nvim xterm Xvfb import lua5.4; do
   command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
@@ -45,12 +52,12 @@ wait_for() {
   done
 }
 
-(cd "$root" && LUA_PATH='./?.lua;;' exec lua5.4 "$here/screenshot_server.lua" "$folder/url") &
+(cd "$root" && LUA_PATH='./?.lua;;' exec lua5.4 "$here/$answers" "$folder/url") &
 server_pid=$!
 wait_for 10 test -s "$folder/url"
 
 # Xvfb picks a free number and writes it down when it is ready.
-Xvfb -displayfd 3 -screen 0 960x720x24 -nolisten tcp >/dev/null 2>&1 3>"$folder/display" &
+Xvfb -displayfd 3 -screen 0 1280x860x24 -nolisten tcp >/dev/null 2>&1 3>"$folder/display" &
 screen_pid=$!
 wait_for 10 test -s "$folder/display"
 DISPLAY=:$(cat "$folder/display")
@@ -60,9 +67,9 @@ cat >"$folder/start.sh" <<END
 cd '$root'
 export HOME='$folder' OPPER_BASE_URL='$(cat "$folder/url")' OPPER_API_KEY=
 export LUA_PATH='$root/lua/?.lua;$root/lua/?/init.lua;;' LUA_CPATH='$root/build/luajit/?.so;;'
-exec nvim -i NONE -n -u '$here/screenshot.lua' --cmd "let &rtp = '$here,' . &rtp" examples/stream.lua
+exec nvim -i NONE -n -u '$here/$settings' --cmd "let &rtp = '$plugin,' . &rtp" examples/stream.lua
 END
-OPPER_READY="$folder/ready" LC_ALL=C.UTF-8 xterm -geometry 96x35+0+0 -b 12 -bw 0 +sb \
+OPPER_READY="$folder/ready" LC_ALL=C.UTF-8 xterm -geometry "$size+0+0" -b 12 -bw 0 +sb \
   -fa "DejaVu Sans Mono" -fs 11 -bg '#1b1f27' -fg '#d5d9e0' -title Neovim \
   -xrm 'xterm*cursorBlink: false' -e sh "$folder/start.sh" &
 terminal_pid=$!

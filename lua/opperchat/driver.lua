@@ -296,6 +296,8 @@ local function run_timers()
     end
   end
   timers = left
+  -- a host that comes late still sees them in the order of their times
+  table.sort(due, function(a, b) return a.at < b.at end)
   local first
   for _, timer in ipairs(due) do
     -- an earlier one may have ended the wait of a later one

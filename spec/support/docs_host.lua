@@ -12,6 +12,11 @@ local file = assert(io.open(path))
 local source = file:read("*a")
 file:close()
 
+-- What is about the plugin runs in Neovim itself, see there.
+if source:find("opperchat%.nvim[\"']") then
+  os.exit(dofile("spec/support/docs_nvim.lua")(path))
+end
+
 for name in source:gmatch("require%s*%(?%s*[\"']([%w_.]+)[\"']") do
   local needed = name:match("^opperchat%.loop%.(%w+)$") or name
   if needed == "nvim" then

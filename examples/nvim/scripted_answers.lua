@@ -1,0 +1,43 @@
+--- For the pictures: a server with answers that were written before. The last one stays in the
+--- middle of a sentence, so that the picture shows an answer on its way.
+
+local cjson = require("cjson").new()
+local socket = require "socket"
+local Server = require "spec.support.server"
+
+-- A piece for each word, as models send them.
+local function steps_for(answer, is_whole)
+  local steps = { { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    .. "Connection: close\r\n\r\n" } }
+  local function send(choice, usage)
+    local event = cjson.encode({ choices = { choice }, usage = usage })
+    steps[#steps + 1] = { "send", "data: " .. event .. "\n\n" }
+    steps[#steps + 1] = { "sleep", 0.02 }
+  end
+  for word in answer:gmatch("%s*%S+") do
+    send({ index = 0, delta = { content = word } })
+  end
+  if is_whole then
+    send({ index = 0, delta = { content = "" }, finish_reason = "stop" },
+      { prompt_tokens = 61, completion_tokens = 58, total_tokens = 119, cost = 0.000131 })
+    steps[#steps + 1] = { "send", "data: [DONE]\n\n" }
+    steps[#steps + 1] = { "close" }
+  else
+    steps[#steps + 1] = { "stall" }
+  end
+  return steps
+end
+
+--- Serves the answers one after the other until the process is ended.
+---@param answers string[]
+---@param path string where to write the server's address
+return function(answers, path)
+  local server = Server.start()
+  for i, answer in ipairs(answers) do
+    server:script(steps_for(answer, i < #answers))
+  end
+  local file = assert(io.open(path, "w"))
+  file:write(server.url)
+  file:close()
+  socket.sleep(60)
+end

@@ -1,0 +1,550 @@
+-- The command `opperchat` in a pipe: what a script sees of it. In a terminal it
+-- is in command_terminal_spec.lua.
+
+local cjson = require("cjson").new()
+local socket = require "socket"
+local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
+local sse = require "spec.support.sse"
+
+local quote = shell.quote
+local root = shell.output_of("pwd"):gsub("\n$", "")
+
+describe("opperchat", function()
+  local server, folder
+
+  setup(function()
+    server = Server.start()
+  end)
+
+  teardown(function()
+    server:stop()
+  end)
+
+  before_each(function()
+    server:reset()
+    folder = shell.new_folder()
+  end)
+
+  after_each(function()
+    shell.remove_folder(folder)
+  end)
+
+  local program = quote(shell.interpreter()) .. " " .. quote(root .. "/bin/opperchat") .. " "
+
+  -- What a command line prints and ends with: stdout, stderr, exit code.
+  local function run(line, settings)
+    settings = settings or {}
+    local environment = {
+      HOME = folder, OPPER_BASE_URL = server.url, OPPERCHAT_MODEL = "test/model", NO_COLOR = false,
+      OPPERCHAT_DEBUG = false, OPPER_API_KEY = false, XDG_DATA_HOME = false,
+      XDG_CONFIG_HOME = false,
+    }
+    for name, value in pairs(settings.env or {}) do
+      environment[name] = value
+    end
+    local words = {}
+    for name, value in pairs(environment) do
+      words[#words + 1] = value and "export " .. name .. "=" .. quote(value) .. ";"
+        or "unset " .. name .. ";"
+    end
+    local input = shell.write_file(folder .. "/input", settings.input or "")
+    local status = shell.output_of(table.concat(words, " ") .. " sh -c "
+      .. quote(line:gsub("^opperchat ?", function() return program end)) .. " <" .. input .. " >"
+      .. folder .. "/stdout 2>" .. folder .. "/stderr; echo $?")
+    return shell.read_file(folder .. "/stdout"), shell.read_file(folder .. "/stderr"),
+      tonumber(status)
+  end
+
+  -- Pieces of the next answer.
+  local function answer(...)
+    local pieces = { ... }
+    for i, piece in ipairs(pieces) do
+      pieces[i] = cjson.encode(piece):sub(2, -2)
+    end
+    server:stream(sse.answer((table.unpack or unpack)(pieces))) -- luacheck: ignore 113 143
+  end
+
+  -- The body of the last request.
+  local function sent()
+    local requests = server:requests()
+    return requests[#requests].json
+  end
+
+  local function succeeds(line, settings)
+    local out, err, code = run(line, settings)
+    assert.equal(0, code, err)
+    return out, err
+  end
+
+  describe("asks", function()
+    it("the words as one question and prints the answer, with one newline at its end", function()
+      answer("\n\nA list", " of numbers.", "\n\n")
+      local out, err = succeeds("opperchat What is a vector?")
+      assert.equal("A list of numbers.\n", out)
+      assert.equal("", err)
+      local body = sent()
+      assert.equal("test/model", body.model)
+      assert.is_true(body.stream)
+      assert.same({ { role = "user", content = "What is a vector?" } }, body.messages)
+    end)
+
+    it("what is piped in, before the question or alone", function()
+      answer("ok")
+      succeeds("opperchat 'what is wrong?'", { input = "line 1\nerror\n" })
+      assert.equal("line 1\nerror\n\nwhat is wrong?", sent().messages[1].content)
+      answer("ok")
+      succeeds("opperchat", { input = "the question\n" })
+      assert.equal("the question", sent().messages[1].content)
+    end)
+
+    it("options of all kinds", function()
+      answer("ok")
+      succeeds("opperchat -o temperature=0.5 -otop_p=1 -o stop='[\"a\"]' -o extra.top_k=5 "
+        .. "-o user=42 -s 'Be brief.' -mother/model -- -5 is what?")
+      local body = sent()
+      assert.equal("other/model", body.model)
+      assert.equal(0.5, body.temperature)
+      assert.equal(1, body.top_p)
+      assert.same({ "a" }, body.stop)
+      assert.equal(5, body.top_k)
+      assert.equal("42", body.user)
+      assert.same({
+        { role = "system", content = "Be brief." }, { role = "user", content = "-5 is what?" },
+      }, body.messages)
+    end)
+
+    it("without a stream", function()
+      server:reply{ body = { choices = { { index = 0, finish_reason = "stop",
+        message = { role = "assistant", content = "whole" } } } } }
+      assert.equal("whole\n", (succeeds("opperchat --no-stream hello")))
+      assert.is_nil(sent().stream)
+    end)
+
+    it("for the tokens, on stderr", function()
+      server:stream{ sse.text("ok"), sse.finish(), sse.usage_chunk, sse.done }
+      local out, err = succeeds("opperchat --usage hello")
+      assert.equal("ok\n", out)
+      assert.equal("9 tokens asked (4 cached), 2 answered, $0.500000\n", err)
+    end)
+
+    it("leaves control characters as they are in a pipe", function()
+      answer("\27[31mred\7")
+      assert.equal("\27[31mred\7\n", (succeeds("opperchat hello")))
+    end)
+
+    it("a model of the server when nobody names one", function()
+      local none = { env = { OPPERCHAT_MODEL = false } }
+      server:reply{ body = { object = "list", data = { { id = "only" } } } }
+      answer("ok")
+      succeeds("opperchat hello", none)
+      assert.equal("only", sent().model)
+      server:reply{ body = { object = "list", data = { { id = "a" }, { id = "b" } } } }
+      local _, err, code = run("opperchat hello", none)
+      assert.equal(2, code)
+      assert.equal("opperchat: which model? Say -m NAME or set OPPERCHAT_MODEL. "
+        .. "This server has a, b\n", err)
+    end)
+  end)
+
+  describe("attaches", function()
+    local PNG = "\137PNG\r\n\26\n" .. ("\0"):rep(40)
+
+    it("texts, images, PDFs and URLs", function()
+      shell.write_file(folder .. "/err.log", "it broke\n")
+      shell.write_file(folder .. "/a.png", PNG)
+      shell.write_file(folder .. "/b", "%PDF-1.4\n%%EOF\n")
+      answer("ok")
+      succeeds("cd " .. folder .. "; " .. program .. "-a err.log -a a.png --attach=b "
+        .. "-a https://example.com/x.JPG?y -a https://example.com/z.pdf 'What is this?'")
+      local parts = sent().messages[1].content
+      assert.equal("err.log:\n```\nit broke\n```\n\nWhat is this?", parts[1].text)
+      assert.truthy(parts[2].image_url.url:find("^data:image/png;base64,iVBOR"))
+      assert.equal("b", parts[3].file.filename)
+      assert.truthy(parts[3].file.file_data:find("^data:application/pdf;base64,"))
+      assert.equal("https://example.com/x.JPG?y", parts[4].image_url.url)
+      assert.equal("https://example.com/z.pdf", parts[5].file.file_data)
+    end)
+
+    it("a picture out of a pipe", function()
+      answer("ok")
+      succeeds("opperchat 'What is this?'", { input = PNG })
+      local parts = sent().messages[1].content
+      assert.equal("What is this?", parts[1].text)
+      assert.truthy(parts[2].image_url.url:find("^data:image/png;base64,iVBOR"))
+    end)
+
+    it("nothing that it cannot read, and asks nothing then", function()
+      shell.write_file(folder .. "/noise", "\1\255\254 noise")
+      for _, path in ipairs { "/missing", "/noise", "" } do
+        local out, err, code = run("opperchat -a " .. folder .. path .. " hello")
+        assert.equal("", out)
+        assert.equal(2, code)
+        assert.truthy(err:find("^opperchat: %-a " .. folder .. path .. ": [^\n]+\n$"), err)
+      end
+      local _, err, code = run("opperchat hello", { input = "\1\255\254" })
+      assert.equal(2, code)
+      assert.truthy(err:find("^opperchat: stdin: neither [^\n]+\n$"), err)
+      assert.equal(0, #server:requests())
+    end)
+  end)
+
+  describe("with --schema", function()
+    it("prints JSON and nothing else", function()
+      answer('```json\n{"age": 36, ', '"name": "Ada"}\n```')
+      local out = succeeds("opperchat --schema 'name, age int, email?: an address' 'Who?'")
+      assert.same({ age = 36, name = "Ada" }, cjson.decode(out))
+      assert.equal('{"age": 36, "name": "Ada"}\n', out)
+      local schema = sent().response_format.json_schema.schema
+      assert.same({ type = "integer" }, schema.properties.age)
+      assert.same({ type = "string", description = "an address" }, schema.properties.email)
+      table.sort(schema.required)
+      assert.same({ "age", "name" }, schema.required)
+    end)
+
+    it("takes JSON, and files with it", function()
+      local json = '{"type":"object","properties":{"tags":{"type":"array",'
+        .. '"items":{"type":"string"}}},"required":["tags"]}'
+      shell.write_file(folder .. "/tags.json", json)
+      for _, given in ipairs { json, folder .. "/tags.json", "tags string[]" } do
+        answer('{"tags":["a"]}')
+        assert.equal('{"tags":["a"]}\n', (succeeds("opperchat --schema " .. quote(given) .. " x")))
+        assert.same({ type = "array", items = { type = "string" } },
+          sent().response_format.json_schema.schema.properties.tags)
+      end
+    end)
+
+    it("prints nothing that does not fit", function()
+      answer('{"age": "old"}')
+      local out, err, code = run("opperchat --schema 'age int' 'Who?'")
+      assert.equal("", out)
+      assert.equal(1, code)
+      assert.truthy(err:find("^opperchat: schema error %(mismatch%): [^\n]+\n$"), err)
+    end)
+  end)
+
+  describe("keeps chats", function()
+    it("and goes on with them in another process", function()
+      answer("Mars.")
+      succeeds("opperchat -s 'Be brief.' -o temperature=0 Name a planet.")
+      answer("Two.")
+      succeeds("opperchat -c And its moons?", { env = { OPPERCHAT_MODEL = "something/else" } })
+      local body = sent()
+      assert.equal("test/model", body.model)
+      assert.equal(0, body.temperature)
+      local said = {}
+      for i, message in ipairs(body.messages) do
+        said[i] = message.content
+      end
+      assert.same({ "Be brief.", "Name a planet.", "Mars.", "And its moons?" }, said)
+
+      answer("It is not kept.")
+      succeeds("opperchat --no-save Something else")
+      local list = succeeds("opperchat --list")
+      local id, model, words = list:match("^(%x+)  %d+%-%d%d%-%d%d %d%d:%d%d  (%S+) +([^\n]*)\n$")
+      assert.equal("test/model", model, list)
+      assert.equal("Name a planet.", words)
+
+      assert.equal("## System\n\nBe brief.\n\n## You\n\nName a planet.\n\n## Model\n\nMars.\n\n"
+        .. "## You\n\nAnd its moons?\n\n## Model\n\nTwo.\n",
+        (succeeds("opperchat --show " .. id:sub(1, 4))))
+      answer("ok")
+      succeeds("opperchat -m new/model -s Rhyme. --chat " .. id .. " Their names?")
+      body = sent()
+      assert.equal("new/model", body.model)
+      assert.equal(6, #body.messages)
+      assert.equal("Rhyme.", body.messages[1].content)
+    end)
+
+    it("in files that only their owner can read", function()
+      answer("ok")
+      succeeds("umask 0; " .. program .. "hello")
+      local chats = folder .. "/.local/share/opperchat/chats"
+      assert.equal("700 700 700\n", (shell.output_of("cd " .. folder .. "/.local; stat -c %a share "
+        .. "share/opperchat share/opperchat/chats"):gsub("\n", " "):gsub(" $", "\n")))
+      assert.equal("600\n", shell.output_of("stat -c %a " .. chats .. "/*"))
+      answer("ok")
+      succeeds("opperchat hello", { env = { XDG_DATA_HOME = folder .. "/data" } })
+      assert.truthy(shell.output_of("ls " .. folder .. "/data/opperchat/chats")
+        :find("^%d+%-%x+%.jsonl\n$"))
+    end)
+
+    it("only when there was an answer", function()
+      server:reply{ status = 400, body = { error = { code = "bad", message = "no" } } }
+      local _, _, code = run("opperchat hello")
+      assert.equal(1, code)
+      assert.equal("", shell.output_of("ls " .. folder .. "/.local/share/opperchat/chats"))
+      assert.equal("", (succeeds("opperchat --list")))
+      local _, err, other_code = run("opperchat -c hello")
+      assert.equal(2, other_code)
+      assert.equal("opperchat: there is no chat to go on with\n", err)
+    end)
+
+    it("and answers when they cannot be kept", function()
+      shell.write_file(folder .. "/file", "")
+      answer("ok")
+      local out, err, code = run("opperchat hello", { env = { XDG_DATA_HOME = folder .. "/file" } })
+      assert.equal("ok\n", out)
+      assert.equal(0, code)
+      assert.truthy(err:find("^opperchat: this chat is not kept: [^\n]+\n$"), err)
+    end)
+  end)
+
+  describe("ends", function()
+    it("with 1 and one line when the server or the network fails", function()
+      server:reply{ status = 401, body = { error = { code = "unauthorized",
+        message = "bad\27]0;key\nhere" } } }
+      local out, err, code = run("opperchat hello")
+      assert.equal("", out)
+      assert.equal(1, code)
+      assert.equal("opperchat: api error (unauthorized, HTTP 401): bad^[]0;key here\n", err)
+      out, err, code = run("opperchat --base-url http://127.0.0.1:1/v1 hello")
+      assert.equal("", out)
+      assert.equal(1, code)
+      assert.truthy(err:find("^opperchat: network error %(connection_refused%)[^\n]+\n$"), err)
+      out, err, code = run("opperchat hello", { env = { OPPER_BASE_URL = false } })
+      assert.equal("", out)
+      assert.equal(1, code)
+      assert.equal("opperchat: no API key: set OPPER_API_KEY, or name a file that has it with "
+        .. "--key-file\n", err)
+    end)
+
+    it("with 1 in the middle of an answer, which stays", function()
+      server:stream{ sse.text("half an answer") }
+      local out, err, code = run("opperchat hello")
+      assert.equal("half an answer\n", out)
+      assert.equal(1, code)
+      assert.truthy(err:find("^opperchat: truncated error [^\n]+\n$"), err)
+    end)
+
+    it("with 2 when what was typed makes no sense", function()
+      for line, expected in pairs{
+        [""] = "what is the question",
+        ["--sistem x hello"] = "unknown option '%-%-sistem' %(did you mean '%-%-system'%?%)",
+        ["-z hello"] = "unknown option '%-z'",
+        ["hello --model"] = "%-%-model wants NAME",
+        ["--usage=yes hello"] = "%-%-usage takes no value",
+        ["--list hello"] = "asks no question",
+        ["-c --chat 12 hello"] = "two chats",
+        ["--chat 12 hello"] = "no chat '12'",
+        ["-o temprature=1 x"] = "no such parameter 'temprature' %(did you mean 'temperature'%?%)",
+        ["-o temperature=hot x"] = "option 'temperature': number expected",
+        ["--schema 'age intt' x"] = "'intt' is no type",
+        ["--schema '{\"a\":' x"] = "no JSON",
+        ["--base-url nonsense x"] = "%-%-base%-url",
+        ["--key-file /nonexistent/key x"] = "there is no such file",
+      } do
+        local out, err, code = run("opperchat " .. line)
+        assert.equal(2, code, line .. ": " .. err)
+        assert.equal("", out)
+        assert.truthy(err:find("^opperchat: [^\n]*" .. expected .. "[^\n]*\n$"), err)
+      end
+      assert.equal(0, #server:requests())
+    end)
+
+    it("quietly when nobody reads on", function()
+      local chunks = {}
+      for i = 1, 2000 do
+        chunks[i] = sse.text("line " .. i .. "\\n")
+      end
+      server:default{ chunks = chunks, pause = 0.001 }
+      -- the shell says how the command has ended
+      local out, err = run("{ " .. program .. "--no-save hello; echo $? >" .. folder
+        .. "/code; } | head -1")
+      assert.equal("line 1\n", out)
+      assert.equal("", err)
+      assert.equal("141\n", shell.read_file(folder .. "/code"))
+      -- a parent that ignores SIGPIPE passes that on
+      out, err = run("trap '' PIPE; { " .. program .. "--no-save hello; echo $? >" .. folder
+        .. "/code; } | head -1")
+      assert.equal("line 1\n", out)
+      assert.equal("", err)
+      assert.equal("141\n", shell.read_file(folder .. "/code"))
+    end)
+
+    it("with 1 when the disk is full", function()
+      answer("ok")
+      local _, err, code = run("opperchat hello >/dev/full")
+      assert.equal(1, code)
+      assert.truthy(err:find("^opperchat: cannot write the answer: [^\n]+\n$"), err)
+    end)
+
+    it("by the signal when it is interrupted", function()
+      server:script{
+        { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+          .. sse.text("first words") }, { "hold" },
+      }
+      local pid_file = folder .. "/pid"
+      local started = "( until grep -q words " .. folder .. "/out; do sleep 0.05; done; "
+        .. "kill -INT $(cat " .. pid_file .. ") ) & "
+      -- a shell ignores SIGINT for what it starts in the background: `exec` in the front
+      local _, _, code = run(": >" .. folder .. "/out; " .. started .. "sh -c 'echo $$ >"
+        .. pid_file .. "; exec " .. program:gsub("'", "") .. "hello >" .. folder .. "/out'")
+      assert.equal(130, code)
+      assert.equal("first words\n", shell.read_file(folder .. "/out"))
+      assert.equal("", (succeeds("opperchat --list")))
+    end)
+  end)
+
+  describe("tells", function()
+    it("its version, and how it is used", function()
+      assert.equal("opperchat " .. require("opperchat").version .. "\n",
+        (succeeds("opperchat --version")))
+      local text = succeeds("opperchat -h")
+      for name, option in pairs(require("opperchat.command.arguments").known()) do
+        assert.truthy(text:find("--" .. name, 1, true), name)
+        if option.short then
+          assert.truthy(text:find("-" .. option.short .. ", --" .. name, 1, true), name)
+        end
+      end
+      for line in text:gmatch("[^\n]+") do
+        assert.truthy(#line <= 80, line)
+      end
+    end)
+
+    it("which models there are", function()
+      server:reply{ body = { object = "list", data = { { id = "b/two" }, { id = "a/one" } } } }
+      assert.equal("a/one\nb/two\n", (succeeds("opperchat --models")))
+      server:reply{ body = { object = "list", data = { { id = "b/two" }, { id = "a/one" } } } }
+      assert.equal("b/two\n", (succeeds("opperchat --models TWO")))
+    end)
+
+    it("what is wrong", function()
+      local out, _, code = run("opperchat --doctor --base-url http://127.0.0.1:1/v1")
+      assert.equal(1, code)
+      assert.truthy(out:find("fail  connection", 1, true), out)
+    end)
+
+    it("what goes over the wire, without the key", function()
+      answer("ok")
+      local out, err = succeeds("opperchat --debug hello",
+        { env = { OPPER_API_KEY = "op-secret-1" } })
+      assert.equal("ok\n", out)
+      assert.truthy(err:find("opperchat #1 > POST", 1, true), err)
+      assert.is_nil(err:find("op-secret-1", 1, true))
+    end)
+  end)
+
+  describe("is set up", function()
+    it("by a file and the environment, which goes before it", function()
+      assert(shell.succeeds("mkdir -p " .. folder .. "/.config/opperchat"))
+      shell.write_file(folder .. "/key", "op-from-file\n")
+      local config = folder .. "/.config/opperchat/config"
+      shell.write_file(config, "# mine\nmodel = file/model\nsystem = Be brief.\n"
+        .. "option = temperature=0\nkey-file = ~/key\nno-save\n")
+      answer("ok")
+      succeeds("opperchat hello", { env = { OPPERCHAT_MODEL = false } })
+      local requests = server:requests()
+      assert.equal("Bearer op-from-file", requests[#requests].headers.authorization)
+      assert.equal("file/model", sent().model)
+      assert.equal("Be brief.", sent().messages[1].content)
+      assert.equal(0, sent().temperature)
+      assert.equal("", (succeeds("opperchat --list")))
+      answer("ok")
+      succeeds("opperchat -o temperature=1 hello")
+      assert.equal("test/model", sent().model)
+      assert.equal(1, sent().temperature)
+      shell.write_file(config, "modell = x\n")
+      local _, err, code = run("opperchat hello")
+      assert.equal(2, code)
+      assert.equal("opperchat: " .. config .. ": line 1: no such setting 'modell'\n", err)
+    end)
+
+    it("in the sources, though LUA_CPATH is another Lua's", function()
+      answer("ok")
+      assert.equal("ok\n", (succeeds("opperchat hello", {
+        env = { LUA_PATH = false, LUA_CPATH = folder .. "/build/lua9/?.so;;" },
+      })))
+    end)
+
+    it("in the sources, from any folder and through a link", function()
+      answer("ok")
+      assert(shell.succeeds("ln -s " .. quote(root .. "/bin/opperchat") .. " " .. folder .. "/ask"))
+      local out = succeeds("cd /; " .. quote(shell.interpreter()) .. " " .. folder .. "/ask hello",
+        { env = { LUA_PATH = false, LUA_CPATH = false } })
+      assert.equal("ok\n", out)
+    end)
+  end)
+
+  describe("docs/command.md", function()
+    local page = shell.read_file(root .. "/docs/command.md")
+    local blocks = {}
+    for block in page:gmatch("\n```sh\n(.-)\n```") do
+      blocks[#blocks + 1] = block
+    end
+
+    it("begins with an example, and has more", function()
+      assert.truthy(page:find("^# [^\n]+\n\n```sh\nopperchat "))
+      assert.truthy(#blocks >= 5)
+    end)
+
+    for number, block in ipairs(blocks) do
+      it("has commands that work in block " .. number, function()
+        assert(shell.succeeds("cd " .. folder .. " && mkdir -p bin docs/images && cp " .. root
+          .. "/README.md . && cp " .. root .. "/docs/images/nvim.png docs/images"))
+        shell.write_file(folder .. "/bin/opperchat", "#!/bin/sh\nexec " .. program .. '"$@"\n')
+        assert(shell.succeeds("chmod +x " .. folder .. "/bin/opperchat"))
+        server:default{ chunks = sse.answer("ok") }
+        if block:find("degrees float", 1, true) then
+          answer('{"city":"Oslo","degrees":4,"sky":"rain"}')
+          answer('{"tags":["bicycle"]}')
+        end
+        local _, count = ("\n" .. block):gsub("opperchat ", "")
+        local out, err = succeeds("set -e; cd " .. folder .. "; PATH=" .. folder
+          .. "/bin:$PATH\n" .. block)
+        assert.is_nil(err:find("usage", 1, true), err)
+        if block:find("127.0.0.1:1", 1, true) then
+          assert.equal("it said 1\n", out)
+        else
+          local asked = #server:requests() + (block:find("%-%-list") and 1 or 0)
+          assert.equal(count, asked, err)
+          assert.equal("", err)
+        end
+      end)
+    end
+
+    it("and the help name every option and every command of a chat", function()
+      local help = require "opperchat.command.help"
+      for name, option in pairs(require("opperchat.command.arguments").known()) do
+        assert.truthy(page:find("`--" .. name:gsub("%-", "%%-") .. "[ `]"), name)
+        if option.short then
+          assert.truthy(page:find("`-" .. option.short .. "`", 1, true), name)
+        end
+        if option.config then
+          assert.truthy(page:find("There may stand [^.]*`" .. name:gsub("%-", "%%-") .. "`"), name)
+        end
+      end
+      for _, name in ipairs(require("opperchat.command.commands").names()) do
+        if name ~= "exit" then
+          assert.truthy(page:find("| `/" .. name .. "[ `]"), name)
+          assert.truthy(help.CHAT:find("\n?/" .. name .. " "), name)
+        end
+      end
+    end)
+  end)
+
+  it("holds a chat through a pipe", function()
+    server:default{ chunks = sse.answer("ok") }
+    local out, err = succeeds("opperchat -i", {
+      input = 'one \\\ntwo\n"""\nthree\n\nfour"""\n/undo\n/system Be brief.\nfive\n/nonsense\n',
+    })
+    assert.equal("ok\nok\nok\n", out)
+    assert.truthy(err:find("taken back: three four", 1, true), err)
+    assert.truthy(err:find("unknown command /nonsense", 1, true), err)
+    local requests = server:requests()
+    assert.equal("one \ntwo", requests[1].json.messages[1].content)
+    assert.equal("three\n\nfour", requests[2].json.messages[3].content)
+    local last = requests[3].json.messages
+    assert.equal("Be brief.", last[1].content)
+    assert.equal("five", last[4].content)
+  end)
+
+  it("does not wait for a name while it can be interrupted", function()
+    -- a server that says nothing at all: Ctrl-C ends that wait as well
+    server:script{ { "hold" } }
+    local begun = socket.gettime()
+    local _, _, code = run("timeout --preserve-status -s INT 0.7 " .. program .. "hello")
+    assert.equal(130, code)
+    assert.truthy(socket.gettime() - begun < 15)
+  end)
+end)
