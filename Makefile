@@ -348,6 +348,10 @@ bench: deps-bench ## Measure against bare libcurl (BENCH="--strict CASE..." pick
 
 -include bench/bench.mk
 
+.PHONY: docs
+docs: ## Write docs/api.md from lua/opperchat/types.lua
+	$(LUA) docs/generator/api.lua docs/api.md
+
 .PHONY: deps-run
 deps-run: ## Install what building and the demo need
 	@LUA="$(LUA_NAME)" .ci/deps run

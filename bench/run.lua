@@ -293,6 +293,38 @@ local cases = {
     end,
   },
   {
+    name = "require",
+    title = "require \"opperchat\" in a new process",
+    aim = 2,
+    unit = "ms",
+    rounds = 1,
+    run = function()
+      return figure(lua("require.lua"), "require_ms")
+    end,
+  },
+  {
+    name = "require",
+    title = "what is loaded when (CPU, memory of Lua)",
+    rounds = 1,
+    rows = {
+      { "require_ms", "require \"opperchat\"", "%.2f ms" },
+      { "require_kb", "  memory of Lua", "%.0f KB" },
+      { "require_resident", "  resident memory", "%.0f KB" },
+      { "require_files", "  files of Lua", "%.0f" },
+      { "require_objects", "  shared objects (lua-cjson)", "%.0f" },
+      { "core_ms", "the core, at the first use of anything", "%.2f ms" },
+      { "core_objects", "  shared objects (libcurl and what it needs)", "%.0f" },
+      { "chat_ms", "the first conversation behind it", "%.2f ms" },
+      { "chat_kb", "  memory of Lua", "%.0f KB" },
+      { "client_ms", "the first client (libcurl and TLS start)", "%.2f ms" },
+      { "all_ms", "all modules at once, which nothing does", "%.2f ms" },
+      { "all_kb", "  memory of Lua", "%.0f KB" },
+    },
+    run = function()
+      return figures(lua("require.lua"))
+    end,
+  },
+  {
     name = "journal",
     title = "a turn into a journal: behind 10,000 messages against 10",
     aim = 1.2,

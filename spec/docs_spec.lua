@@ -3,6 +3,7 @@
 
 local opperchat = require "opperchat"
 local core = require "opperchat.core"
+require "opperchat.conversation"    -- which makes the methods
 local options = require "opperchat.options"
 local Server = require "spec.support.server"
 
@@ -11,7 +12,7 @@ local PAGES = {
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
   "docs/media.md", "docs/history.md", "docs/keeping.md", "docs/reliability.md",
   "docs/security.md", "docs/debugging.md", "docs/testing.md", "docs/command.md",
-  "docs/neovim.md", "docs/embedding.md",
+  "docs/neovim.md", "docs/embedding.md", "docs/api.md", "docs/README.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.
@@ -287,7 +288,7 @@ describe("the documentation", function()
     local function anchors(text)
       local found = {}
       for heading in ("\n" .. text):gmatch("\n#+ ([^\n]+)") do
-        found[heading:lower():gsub("[^%w -]", ""):gsub(" ", "-")] = true
+        found[heading:lower():gsub("[^%w _-]", ""):gsub(" ", "-")] = true
       end
       return found
     end

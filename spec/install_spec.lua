@@ -58,7 +58,7 @@ describe("installing", function()
       .. "LUA_CPATH='/nowhere/?.so;;' " .. quote(path) .. " one 'two three'")
     local version, source, rest = output:match("^(%S+)\t([^\t]*)\t(.*)\n$")
     assert.equal(require("opperchat").version, version, output)
-    assert.equal("@" .. prefix .. "/share/lua/" .. VERSION .. "/opperchat/init.lua", source)
+    assert.equal("@" .. prefix .. "/share/lua/" .. VERSION .. "/opperchat/lazy.lua", source)
     assert.equal("one\ttwo three", rest)
   end
 

@@ -1,7 +1,9 @@
 ---Structured answers: from the text of a reply to the values it was asked for.
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
-local schema = require "opperchat.schema"
+local lazy = require "opperchat.lazy"
+
+local schema = lazy.module "opperchat.schema"
 
 local answer = {}
 

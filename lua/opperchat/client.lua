@@ -3,9 +3,11 @@
 local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
+local lazy = require "opperchat.lazy"
 local log = require "opperchat.log"
 local options = require "opperchat.options"
-local secret = require "opperchat.secret"
+
+local secret = lazy.module "opperchat.secret"
 
 local client = {}
 
@@ -50,7 +52,7 @@ local function header_lines(headers)
     lines[#lines + 1] = value == "" and name .. ";" or name .. ": " .. value
   end
   if not has_agent then
-    lines[#lines + 1] = "User-Agent: opperchat/" .. client.version
+    lines[#lines + 1] = "User-Agent: opperchat/" .. require("opperchat").version
   end
   table.sort(lines)
   return lines
@@ -285,6 +287,9 @@ end
 
 ---@class opperchat.Client
 local methods = core.methods("client")
+lazy.extend(methods, "opperchat.models", { "models", "model" })
+lazy.extend(methods, "opperchat.oneshot", { "json" })
+lazy.extend(methods, "opperchat.doctor", { "doctor" })
 
 ---Ends every request of this client (each with an error of kind `cancelled`),
 ---closes its connections and forgets the key. May be called again.

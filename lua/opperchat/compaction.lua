@@ -11,12 +11,14 @@ local drafting = require "opperchat.drafting"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
-local fit = require "opperchat.policy.fit"
-local overflow = require "opperchat.overflow"
-local policy = require "opperchat.policy"
+local lazy = require "opperchat.lazy"
 local reports = require "opperchat.reports"
 local tokens = require "opperchat.tokens"
 local window = require "opperchat.window"
+
+local fit = lazy.call "opperchat.policy.fit"
+local overflow = lazy.module "opperchat.overflow"
+local policy = lazy.module "opperchat.policy"
 
 local compaction = {}
 

@@ -3,20 +3,22 @@
 local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
-local history = require "opperchat.history"
 local journal = require "opperchat.journal"
 local json = require "opperchat.json"
-local keeping = require "opperchat.keeping"
+local lazy = require "opperchat.lazy"
 local limits = require "opperchat.limits"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
-local policy = require "opperchat.policy"
-local rebuild = require "opperchat.rebuild"
 local sending = require "opperchat.sending"
 require "opperchat.steps"
-local store = require "opperchat.store"
 local tokens = require "opperchat.tokens"
 local tools = require "opperchat.tools"
+
+local history = lazy.module "opperchat.history"
+local keeping = lazy.module "opperchat.keeping"
+local policy = lazy.module "opperchat.policy"
+local rebuild = lazy.call "opperchat.rebuild"
+local store = lazy.module "opperchat.store"
 
 local misuse = errors.misuse
 
@@ -24,6 +26,8 @@ local conversation = {}
 
 ---@class opperchat.Conversation
 local methods = core.methods("conversation")
+lazy.extend(methods, "opperchat.keeping", { "save", "export" })
+lazy.extend(methods, "opperchat.outlook", { "tokens", "pin" })
 
 local function open(self)
   return core.open(self, "conversation")

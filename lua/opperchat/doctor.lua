@@ -105,7 +105,7 @@ end
 
 local function check_versions(report)
   local jit = rawget(_G, "jit")
-  add(report, "opperchat", "ok", client.version)
+  add(report, "opperchat", "ok", require("opperchat").version)
   add(report, "lua", "ok", type(jit) == "table" and jit.version or _VERSION)
   local curl = core.curl_info()
   add(report, "libcurl", curl.tls and "ok" or "fail",

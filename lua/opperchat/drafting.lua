@@ -1,11 +1,14 @@
 ---Drafts for policies, and what the size of a request is known from.
 local client = require "opperchat.client"
 local core = require "opperchat.core"
-local draft = require "opperchat.policy.draft"
+local public = require("opperchat.counter").public
+local lazy = require "opperchat.lazy"
 local limits = require "opperchat.limits"
 local options = require "opperchat.options"
 local tokens = require "opperchat.tokens"
 local window = require "opperchat.window"
+
+local draft = lazy.module "opperchat.policy.draft"
 
 local drafting = {}
 
@@ -27,7 +30,7 @@ end
 function drafting.fields_tokens(state, given)
   local is_plain = not given or given.tools == nil and given.response_format == nil
     and given.extra == nil
-  local counter = tokens.count
+  local counter = public.count
   if is_plain and state.fields_tokens and state.fields_counter == counter then
     return state.fields_tokens
   end

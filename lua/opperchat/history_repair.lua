@@ -5,6 +5,7 @@
 ---is looked for further up, and only further up: ids are often the same again
 ---in each turn ("call_0"), and a result answers no call that came after it.
 local json = require "opperchat.json"
+local interrupted = require "opperchat.interrupted"
 local mend = require "opperchat.history_mend"
 local rules = require "opperchat.history_rules"
 
@@ -13,9 +14,8 @@ local step = next
 
 local history_repair = {}
 
----The result of a call that nobody answered. Always the same, so that the
----provider's prompt cache stays good.
-history_repair.INTERRUPTED = "interrupted: this call was not run"
+---The result of a call that nobody answered.
+history_repair.INTERRUPTED = interrupted
 
 -- ---------------------------------------------------------------------------
 -- Groups: calls and the results right behind them

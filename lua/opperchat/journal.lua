@@ -2,7 +2,9 @@
 ---before anybody is told of it, and a change that cannot be written is undone.
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
-local store = require "opperchat.store"
+local lazy = require "opperchat.lazy"
+
+local store = lazy.module "opperchat.store"
 
 local journal = {}
 

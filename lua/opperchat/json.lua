@@ -11,7 +11,10 @@
 ---build (empty arrays, integers, numbers that are not JSON). So the text is
 ---checked by the core first, and what lua-cjson returns is gone over once:
 ---the result is the same for the classic build, OpenResty's and `vim.json`.
-local core = require "opperchat.core"
+local lazy = require "opperchat.lazy"
+
+-- It is there by the time anything is read or written.
+local core = lazy.module "opperchat.core"
 
 local concat, max, sort = table.concat, math.max, table.sort
 local find, format, gsub, match, sub = string.find, string.format, string.gsub,

@@ -2,13 +2,15 @@
 ---understand. Adds save and export to a conversation.
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
-local history = require "opperchat.history"
 local journal = require "opperchat.journal"
 local json = require "opperchat.json"
+local lazy = require "opperchat.lazy"
 local limits = require "opperchat.limits"
 local message_module = require "opperchat.message"
-local salvage = require "opperchat.salvage"
 local store = require "opperchat.store"
+
+local history = lazy.module "opperchat.history"
+local salvage = lazy.module "opperchat.salvage"
 
 local misuse = errors.misuse
 

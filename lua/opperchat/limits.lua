@@ -1,7 +1,9 @@
 ---Limits of a conversation: what it may cost, checked before each request.
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
-local models = require "opperchat.models"
+local lazy = require "opperchat.lazy"
+
+local models = lazy.module "opperchat.models"
 
 local limits = {}
 

@@ -1,14 +1,16 @@
 ---What a conversation is about to send: its size, its price, what stays in it. Adds
 ---tokens and pin to a conversation.
-local core = require "opperchat.core"
 local compaction = require "opperchat.compaction"
+local core = require "opperchat.core"
 local drafting = require "opperchat.drafting"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
-local models = require "opperchat.models"
+local lazy = require "opperchat.lazy"
 local reports = require "opperchat.reports"
 local tokens = require "opperchat.tokens"
 local window = require "opperchat.window"
+
+local models = lazy.module "opperchat.models"
 
 local outlook = {}
 

@@ -4,8 +4,10 @@
 ---Nothing here raises: misuse comes back as `nil, message`, and the caller
 ---raises it at the position of its own caller.
 local json = require "opperchat.json"
+local lazy = require "opperchat.lazy"
 local options = require "opperchat.options"
-local schema_check = require "opperchat.schema_check"
+
+local schema_check = lazy.module "opperchat.schema_check"
 
 -- Not `next` by name in a loop: see json.lua.
 local step = next

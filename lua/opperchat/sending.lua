@@ -8,16 +8,18 @@ local drafting = require "opperchat.drafting"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
 local json = require "opperchat.json"
+local lazy = require "opperchat.lazy"
 local log = require "opperchat.log"
-local media = require "opperchat.media"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
-local outlook = require "opperchat.outlook"
 local request = require "opperchat.request"
-local schema = require "opperchat.schema"
 local tokens = require "opperchat.tokens"
 local tools = require "opperchat.tools"
 require "opperchat.turn"
+
+local media = lazy.module "opperchat.media"
+local outlook = lazy.module "opperchat.outlook"
+local schema = lazy.module "opperchat.schema"
 
 local misuse = errors.misuse
 

@@ -11,12 +11,14 @@ local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
+local lazy = require "opperchat.lazy"
 local options = require "opperchat.options"
 local reports = require "opperchat.reports"
-local run = require "opperchat.run"
 local sending = require "opperchat.sending"
 local tokens = require "opperchat.tokens"
 local tools = require "opperchat.tools"
+
+local run = lazy.module "opperchat.run"
 
 local misuse = errors.misuse
 

@@ -6,31 +6,19 @@
 ---ratio, for each model of a client, for all others.
 local content = require "opperchat.content"
 local core = require "opperchat.core"
+local counting = require "opperchat.counter"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
 local window = require "opperchat.window"
 
----@class opperchat.Tokens
----@field count fun(text: string, model?: string): number tokens of a text. To be replaced by
----an exact tokenizer.
 local tokens = {}
 
----Estimated tokens of a text.
----@param text string UTF-8
----@return integer
-function tokens.count(text)
-  if type(text) ~= "string" then
-    errors.misuse("tokens.count: string expected, got " .. type(text))
-  end
-  return core.estimate(text)
-end
-
-local own_count = tokens.count
+local public, own_count = counting.public, counting.own
 
 ---Whether a program counts for itself.
 ---@return boolean
 function tokens.is_custom()
-  return tokens.count ~= own_count and tokens.count ~= nil
+  return public.count ~= own_count and public.count ~= nil
 end
 
 -- ---------------------------------------------------------------------------
@@ -43,9 +31,9 @@ local counters, last_counter = setmetatable({}, { __mode = "k" }), 0
 
 -- Who counts now. Taking a function of one's own away brings the core's back.
 local function current()
-  local fn = tokens.count
+  local fn = public.count
   if fn == nil then
-    tokens.count = own_count
+    public.count = own_count
     return own_count
   elseif type(fn) ~= "function" then
     errors.misuse("tokens.count: function expected, got " .. type(fn))

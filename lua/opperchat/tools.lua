@@ -7,8 +7,10 @@ local content = require "opperchat.content"
 local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local json = require "opperchat.json"
+local lazy = require "opperchat.lazy"
 local options = require "opperchat.options"
-local schema = require "opperchat.schema"
+
+local schema = lazy.module "opperchat.schema"
 
 local tools = {}
 

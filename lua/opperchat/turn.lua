@@ -4,10 +4,12 @@ local client = require "opperchat.client"
 local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local journal = require "opperchat.journal"
+local lazy = require "opperchat.lazy"
 local limits = require "opperchat.limits"
-local overflow = require "opperchat.overflow"
 local request = require "opperchat.request"
 local tokens = require "opperchat.tokens"
+
+local overflow = lazy.module "opperchat.overflow"
 
 local turn = {}
 

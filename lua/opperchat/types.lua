@@ -17,7 +17,8 @@
 ---@class opperchat.Guard
 ---@field input? string|string[] names of guards for what is sent
 ---@field output? string|string[] names of guards for the answer
----@field action? "flag"|"block"|"redact"
+---@field action? "flag"|"block"|"redact" what happens to what a guard finds; left out: what the
+---guard itself says
 
 ---A request has failed and waits to be sent again.
 ---@class opperchat.RetryEvent
@@ -28,13 +29,13 @@
 ---What is known of a request before it is sent.
 ---@class opperchat.RequestInfo
 ---@field conversation? opperchat.Conversation nil: models are asked for
----@field url string
+---@field url string where it goes, without a login
 
 ---Opper's headers.
 ---@class opperchat.HeaderOptions
 ---@field name? string name of the function, for tracing
 ---@field tags? table<string, string|number> at most 8
----@field guard? opperchat.Guard
+---@field guard? opperchat.Guard guards of Opper for the prompt and the answer; left out: none
 
 ---Options of `opperchat.client`.
 ---@class opperchat.ClientOptions: opperchat.HeaderOptions
@@ -42,14 +43,17 @@
 ---left out; "": none
 ---@field base_url? string what stands before `/chat/completions`; left out: `OPPER_BASE_URL`,
 ---then Opper's
----@field headers? table<string, string>
----@field timeout? opperchat.Timeouts
----@field max_connections? integer
+---@field headers? table<string, string> other headers of each request; `Authorization` here takes
+---the place of the key, "" sends a header without a value
+---@field timeout? opperchat.Timeouts deadlines, see its own defaults; passing one is an error of
+---kind `timeout`
+---@field max_connections? integer connections at a time, >= 1; others wait for them (no limit)
 ---@field max_response_bytes? integer (64 MiB)
 ---@field max_buffered_bytes? integer a stream pauses when so much waits for its reader (1 MiB)
 ---@field max_retries? integer how often a request that failed is sent again (2)
 ---@field retry_budget? integer the same for all requests of one turn (6)
----@field on_retry? fun(event: opperchat.RetryEvent, request: opperchat.Request)
+---@field on_retry? fun(event: opperchat.RetryEvent, request: opperchat.Request) called before each
+---wait, for all requests of the client; may call `request:cancel()`
 ---@field proxy? string URL; left out: what the environment says; "": none
 ---@field no_proxy? string|string[] hosts that are reached without it
 ---@field proxy_ca_file? string file with the certificates that are trusted for an https proxy
@@ -87,41 +91,49 @@
 ---@field write? false|fun(line: string) called with each line; false: none is written; left out:
 ---they go to stdout
 
+---What the doctor found out about one thing.
 ---@class opperchat.DoctorLine
 ---@field name string what was looked at
----@field status "ok"|"warn"|"fail"|"skip"
----@field text string
+---@field status "ok"|"warn"|"fail"|"skip" "skip": could not be tried, since something before it has
+---failed
+---@field text string what was found, one line, without the key
 ---@field advice? string what to do about it
 
+---What the doctor found out.
 ---@class opperchat.DoctorReport
 ---@field ok boolean nothing has failed
----@field lines opperchat.DoctorLine[]
+---@field lines opperchat.DoctorLine[] in the order in which they were tried
 
 ---Parameters of the model: fields of the request body.
 ---@class opperchat.BodyOptions
----@field model? string
----@field temperature? number
----@field top_p? number
----@field max_tokens? integer
----@field max_completion_tokens? integer
----@field stop? string|string[]
----@field seed? integer
----@field frequency_penalty? number
----@field presence_penalty? number
----@field reasoning_effort? string
----@field verbosity? string
----@field response_format? table
+---@field model? string its id, such as "openai/gpt-5-mini"; left out: not sent, the server chooses
+---or refuses
+---@field temperature? number randomness, 0 to 2 for most models; left out: the server's default, as
+---for all that follow
+---@field top_p? number share of the likeliest tokens that are drawn from, 0 to 1
+---@field max_tokens? integer tokens of the answer at most; an answer cut short has `finish_reason`
+---"length"
+---@field max_completion_tokens? integer the same under its newer name, with the reasoning counted
+---@field stop? string|string[] texts at which the answer ends; most servers take up to 4
+---@field seed? integer for answers that repeat, as far as the server can
+---@field frequency_penalty? number -2 to 2; above 0: tokens lose by how often they were used
+---@field presence_penalty? number -2 to 2; above 0: tokens lose once they were used
+---@field reasoning_effort? string "minimal", "low", "medium", "high", or what else the model knows
+---@field verbosity? string "low", "medium" or "high": how long answers are
+---@field response_format? table as the API has it; `schema` is the easier way
 ---@field tools? (opperchat.Tool|table)[] tables with a `type` are sent as they are
----@field tool_choice? string|table
----@field parallel_tool_calls? boolean
----@field user? string
----@field metadata? table<string, any>
----@field logit_bias? table<string|integer, number>
----@field logprobs? boolean
----@field top_logprobs? integer
----@field service_tier? string
----@field store? boolean
----@field prompt_cache_key? string
+---@field tool_choice? string|table "auto", "none", "required", or the one to call, as the API has
+---it; in `run` a forced call is forced in the first request alone
+---@field parallel_tool_calls? boolean whether one answer may call several tools
+---@field user? string an id of the end user, for the provider
+---@field metadata? table<string, any> labels that the provider keeps with the request
+---@field logit_bias? table<string|integer, number> by token id, -100 to 100
+---@field logprobs? boolean whether the answer has the probabilities of its tokens, see
+---`reply.raw()`
+---@field top_logprobs? integer for so many alternatives of each token, 0 to 20
+---@field service_tier? string "auto", "flex", "priority" and the like
+---@field store? boolean whether the provider keeps the answer
+---@field prompt_cache_key? string requests with the same key share a provider's prompt cache better
 ---@field extra? table<string, any> other fields of the body
 
 ---How an answer is received.
@@ -137,7 +149,8 @@
 
 ---Options of `opperchat.conversation`.
 ---@class opperchat.ConversationOptions: opperchat.HeaderOptions, opperchat.SharedOptions
----@field client? opperchat.Client
+---@field client? opperchat.Client left out: one for all such conversations, made from the
+---environment with the first request
 ---@field system? opperchat.Content the first message
 ---@field messages? opperchat.Message[] the messages after it
 ---@field trace_id? string a random UUID when left out
@@ -155,10 +168,13 @@
 ---Options of one `send`, `start` or `stream`.
 ---@class opperchat.SendOptions: opperchat.SharedOptions
 ---@field stream? boolean ask for the answer as a stream
----@field on_delta? fun(text: string)
----@field on_event? fun(event: opperchat.Event, request: opperchat.Request)
----@field on_done? fun(reply?: opperchat.Reply, err?: opperchat.Error)
----@field on_retry? fun(event: opperchat.RetryEvent, request: opperchat.Request)
+---@field on_delta? fun(text: string) called with each piece of the answer's text; must not yield
+---@field on_event? fun(event: opperchat.Event, request: opperchat.Request) called with each piece
+---of anything; must not yield
+---@field on_done? fun(reply?: opperchat.Reply, err?: opperchat.Error) called once, when the turn
+---has ended, with a reply or an error
+---@field on_retry? fun(event: opperchat.RetryEvent, request: opperchat.Request) called before each
+---wait; may call `request:cancel()`
 
 ---Options of one `run`.
 ---@class opperchat.RunOptions: opperchat.SendOptions
@@ -171,7 +187,8 @@
 ---@class opperchat.JsonOptions: opperchat.HeaderOptions, opperchat.SendOptions
 ---@field schema table JSON Schema of the value, or its short form
 ---@field input string|table a text, parts, or any other table, sent as JSON
----@field instructions? opperchat.Content
+---@field instructions? opperchat.Content what to do with the input: the system message; left out:
+---none
 ---@field trace_id? string a random UUID when left out
 
 ---A function that the model may call.
@@ -196,21 +213,26 @@
 ---@field type? string media type, for bytes that are not recognized
 ---@field max_bytes? integer how large it may be (32 MiB)
 
+---Options of `opperchat.image`.
 ---@class opperchat.ImageOptions: opperchat.MediaOptions
----@field detail? "auto"|"low"|"high"
+---@field detail? "auto"|"low"|"high" how closely the model looks; more costs more tokens; left out:
+---the server's default
 
+---Options of `opperchat.file`.
 ---@class opperchat.FileOptions: opperchat.MediaOptions
 ---@field name? string the name the model is told
 
 ---Bytes in the place of a path.
 ---@class opperchat.ImageData: opperchat.ImageOptions
----@field data string
+---@field data string the bytes
 
+---Bytes in the place of a path, for `opperchat.file`.
 ---@class opperchat.FileData: opperchat.FileOptions
----@field data string
+---@field data string the bytes
 
+---Bytes in the place of a path, for `opperchat.audio`.
 ---@class opperchat.AudioData: opperchat.MediaOptions
----@field data string
+---@field data string the bytes of a WAV or MP3 file
 
 ---Options of `opperchat.policy.keep`.
 ---@class opperchat.KeepOptions
@@ -251,47 +273,56 @@
 ---@field schema? table JSON Schema of the facts, or its short form; left out: a list of texts
 ---@field merge? fun(known: any, found: any): any what becomes of the old and the new
 
+---Options of `opperchat.poll` and `client:poll`.
 ---@class opperchat.PollOptions
----@field seconds? number how long it may wait for news (0)
+---@field seconds? number seconds it may wait for news (0)
 ---@field budget? number how many seconds it may go on calling handlers (no limit)
 
 -- ---------------------------------------------------------------------------
 -- Messages
 -- ---------------------------------------------------------------------------
 
+---A text among other parts.
 ---@class opperchat.TextPart
----@field type "text"
----@field text string
+---@field type "text" always "text"
+---@field text string UTF-8
 
+---Where an image is.
 ---@class opperchat.ImageUrl
 ---@field url string|table an address or a `data:` URL; a table stands for bytes still to be read
----@field detail? string
+---@field detail? string "auto", "low" or "high"
 
+---What `opperchat.image` makes.
 ---@class opperchat.ImagePart
----@field type "image_url"
----@field image_url opperchat.ImageUrl
+---@field type "image_url" always "image_url"
+---@field image_url opperchat.ImageUrl where it is, and how closely to look
 
+---A file that is sent along.
 ---@class opperchat.FileContent
----@field filename string
+---@field filename string the name the model is told
 ---@field file_data string|table a `data:` URL; a table stands for bytes still to be read
 
+---What `opperchat.file` makes.
 ---@class opperchat.FilePart
----@field type "file"
----@field file opperchat.FileContent
+---@field type "file" always "file"
+---@field file opperchat.FileContent its name and bytes
 
+---Audio that is sent along.
 ---@class opperchat.AudioContent
 ---@field data string base64
 ---@field format string "wav" or "mp3"
 
+---What `opperchat.audio` makes.
 ---@class opperchat.AudioPart
----@field type "input_audio"
+---@field type "input_audio" always "input_audio"
 ---@field input_audio opperchat.AudioContent|table a table stands for bytes still to be read
 
 ---Any other part that the server knows.
 ---@class opperchat.OtherPart
----@field type string
----@field [string] any
+---@field type string what the server calls it
+---@field [string] any sent as it is
 
+---One part of a content that is more than a text.
 ---@alias opperchat.Part
 ---| opperchat.TextPart
 ---| opperchat.ImagePart
@@ -299,32 +330,36 @@
 ---| opperchat.AudioPart
 ---| opperchat.OtherPart
 
+---What a message says: a text, a part, or a list of both.
 ---@alias opperchat.Content string|opperchat.Part|(string|opperchat.Part)[]
 
+---Who speaks.
 ---@alias opperchat.Role "system"|"developer"|"user"|"assistant"|"tool"
 
+---One entry of the list. What `messages` gives is a copy.
 ---@class opperchat.Message
----@field role opperchat.Role
----@field content? opperchat.Content
----@field name? string
+---@field role opperchat.Role who speaks
+---@field content? opperchat.Content a text, or a list of parts; may be absent beside `tool_calls`
+---@field name? string of the speaker, where there are several
 ---@field tool_calls? table[] as the API writes them
 ---@field tool_call_id? string of a `tool` message: the call it answers
 ---@field pinned? boolean no policy takes it out of the list; not sent
----@field [string] any
+---@field [string] any other fields are kept and sent as they are
 
 -- ---------------------------------------------------------------------------
 -- Answers
 -- ---------------------------------------------------------------------------
 
+---A tool that the model wants to have called.
 ---@class opperchat.ToolCall
----@field id string
----@field name string
+---@field id string by which the result refers to it; made here when the server gave none
+---@field name string of the tool
 ---@field arguments any decoded; nil when it is not JSON
 ---@field arguments_json string as the model wrote it
 
 ---What became of one call.
 ---@class opperchat.ToolEvent
----@field call opperchat.ToolCall
+---@field call opperchat.ToolCall what the model asked for
 ---@field result any what the tool returned
 ---@field error? string why it came to nothing
 ---@field step integer the number of the request whose reply called; 0: of an earlier run
@@ -332,40 +367,43 @@
 ---Absent: the server did not say. `requests` is there in the totals of a
 ---conversation, where all the others are too.
 ---@class opperchat.Usage
----@field requests? integer
----@field prompt_tokens? integer
----@field completion_tokens? integer
----@field total_tokens? integer
----@field cached_tokens? integer
----@field reasoning_tokens? integer
+---@field requests? integer how many were answered
+---@field prompt_tokens? integer tokens that were sent
+---@field completion_tokens? integer tokens of the answer, with its reasoning
+---@field total_tokens? integer both
+---@field cached_tokens? integer of `prompt_tokens`: read from the provider's prompt cache
+---@field reasoning_tokens? integer of `completion_tokens`: spent on thinking
 ---@field cost? number US dollars
 
 ---Seconds since the start of the request.
 ---@class opperchat.Timing
----@field connect? number
----@field first_byte? number
----@field first_token? number
----@field total? number
+---@field connect? number until the connection was there; absent: it was there already
+---@field first_byte? number until the first byte of the answer
+---@field first_token? number until the first text, reasoning or tool fragment
+---@field total? number until the end
 
+---What the model answered. Absent fields are nil.
 ---@class opperchat.Reply
----@field content? string
----@field finish_reason? string
----@field tool_calls? opperchat.ToolCall[]
----@field reasoning? string
----@field refusal? string
----@field usage? opperchat.Usage
----@field id? string
+---@field content? string its text; nil: it has none, as beside most `tool_calls`
+---@field finish_reason? string "stop", "length", "tool_calls", "content_filter", or what else the
+---server says
+---@field tool_calls? opperchat.ToolCall[] calls that are to be answered, see `chat:run`; nil: none
+---@field reasoning? string what the model thought, where the server shows it
+---@field refusal? string why the model will not answer
+---@field usage? opperchat.Usage tokens and cost of its request; `chat:usage()` has the sum of all
+---@field id? string the server's id of the answer
 ---@field model? string as the server names it
 ---@field trace_id? string Opper's id of the request
----@field served_model? string
----@field served_provider? string
+---@field served_model? string Opper: which model has answered
+---@field served_provider? string Opper: whose it is
 ---@field attempts integer how many times the request was sent
 ---@field requested_model? string with `fallback_models`: the one that has answered
----@field timing opperchat.Timing
+---@field timing opperchat.Timing when what arrived
 ---@field parsed any the answer as Lua values, where there was a schema
 ---@field steps? integer of `run`: the number of requests
 ---@field raw fun(): table? the whole answer, decoded
 
+---What went wrong, see docs/errors.md for each with its codes.
 ---@alias opperchat.ErrorKind
 ---| "network"
 ---| "tls"
@@ -382,9 +420,9 @@
 
 ---What ended a request without a reply. `tostring` gives one line.
 ---@class opperchat.Error
----@field kind opperchat.ErrorKind
+---@field kind opperchat.ErrorKind what to branch on
 ---@field code string short name: the server's own where it gave one
----@field message string
+---@field message string for people; never holds the key
 ---@field status? integer HTTP status of the response
 ---@field retryable boolean the same request may succeed later
 ---@field retry_after? number seconds the server asks to wait
@@ -396,8 +434,8 @@
 
 ---What is new: `text` of "content", "reasoning" and "refusal"; the others of "tool_call".
 ---@class opperchat.Event
----@field type "content"|"reasoning"|"refusal"|"tool_call"
----@field text? string
+---@field type "content"|"reasoning"|"refusal"|"tool_call" what the piece belongs to
+---@field text? string the piece; not of "tool_call"
 ---@field index? integer 1 is the first call
 ---@field id? string in the first event of a call
 ---@field name? string in the first event of a call
@@ -405,15 +443,15 @@
 
 ---US dollars per token; absent: the server did not say.
 ---@class opperchat.Price
----@field prompt? number
----@field completion? number
+---@field prompt? number per token that is sent
+---@field completion? number per token of the answer
 
 ---A model of a server. Absent: the server did not say.
 ---@class opperchat.Model
----@field id string
+---@field id string what goes into the option `model`
 ---@field context_length? integer how many tokens fit
----@field price? opperchat.Price
----@field owned_by? string
+---@field price? opperchat.Price nil: not said
+---@field owned_by? string its maker, or who runs it
 ---@field raw table everything the server said of it
 
 -- ---------------------------------------------------------------------------
@@ -433,13 +471,14 @@
 ---@field tokens integer of the request as it is
 ---@field how string see `chat:tokens`
 ---@field window? integer the model's context window, where it is known
----@field model? string
+---@field model? string the option `model`, where there is one
 ---@field is_forced boolean whether `compact` called
 
 ---The messages that are to be sent; nil: nothing is to change, or why it could not.
 ---@alias opperchat.PolicyFunction fun(messages: opperchat.Message[], info: opperchat.PolicyInfo):
 ---opperchat.Message[]?, any
 
+---What the option `policy` takes.
 ---@alias opperchat.PolicyLike
 ---| opperchat.Policy
 ---| opperchat.PolicyFunction
@@ -459,8 +498,8 @@
 ---@class opperchat.CompactReport
 ---@field dropped integer how many messages have left the list or were replaced
 ---@field added integer how many were written
----@field tokens_before integer
----@field tokens_after integer
+---@field tokens_before integer tokens of the request before
+---@field tokens_after integer and after
 ---@field policies opperchat.PolicyReport[] one for each policy that changed something
 
 ---What a request would come to.
@@ -480,7 +519,7 @@
 ---@field list opperchat.Conversation the messages: read with `messages(i, j)` and `#`
 ---@field window? integer the model's context window, where it is known
 ---@field reserve integer tokens of it that the answer needs
----@field model? string
+---@field model? string the option `model`, where there is one
 ---@field is_forced boolean whether the policy is to act now, whatever the size
 ---@field can_ask boolean whether the model may be asked
 ---@field would_ask? boolean set it when you would ask and may not
@@ -498,7 +537,7 @@ local Draft = {}
 ---anything does.
 ---@class opperchat.DraftTurns
 ---@field head integer messages of the head
----@field head_tokens integer
+---@field head_tokens integer estimated tokens of the head
 ---@field start integer number of the first turn: 0 or 1
 ---@field count integer number of the last one
 ---@field first integer[] index of the first message of each
@@ -511,33 +550,36 @@ local Draft = {}
 function Draft:tokens() end
 
 ---How many tokens the request may have.
----@param given? integer
+---@param given? integer tokens that the program has asked for; nil: go by the window
 ---@param share? number share of the window when nothing is given (0.85)
 ---@return integer? limit nil: neither is known
 function Draft:budget(given, share) end
 
+---Where the turns are.
 ---@return opperchat.DraftTurns
 function Draft:turns() end
 
----@param turns opperchat.DraftTurns
----@param number integer
+---The end of a turn.
+---@param turns opperchat.DraftTurns of `turns`
+---@param number integer of the turn
 ---@return integer index of the last message of a turn
 function Draft:last_of(turns, number) end
 
 ---Drops turns. Ask for `turns` again afterwards.
----@param turns opperchat.DraftTurns
+---@param turns opperchat.DraftTurns of `turns`
 ---@param drops table<integer, boolean> which
 ---@return integer dropped how many messages
 function Draft:drop(turns, drops) end
 
 ---Replaces the messages `first` to `last` by others. Ask for `turns` again afterwards.
----@param first integer
----@param last integer
----@param messages opperchat.Message[]
+---@param first integer index
+---@param last integer index; first - 1: only insert
+---@param messages opperchat.Message[] what takes their place
 ---@param flag? "pinned"|"summary"|"facts" of all of them
 function Draft:replace(first, last, messages, flag) end
 
----@param index integer
+---A copy of a message.
+---@param index integer negative ones count from the end
 ---@return opperchat.Message
 function Draft:message(index) end
 
@@ -546,32 +588,44 @@ function Draft:message(index) end
 local Policies = {}
 
 ---Keeps the last turns.
----@param options opperchat.KeepOptions
+---
+---    local chat = opperchat.conversation{ policy = opperchat.policy.keep{ turns = 10 } }
+---    print(opperchat.type(chat))                              --> conversation	true
+---@param options opperchat.KeepOptions `turns` is needed
 ---@return opperchat.Policy
 function Policies.keep(options) end
 
 ---Trims to a number of tokens: the oldest turns go.
----@param options? opperchat.FitOptions
+---
+---    local chat = opperchat.conversation{ policy = opperchat.policy.fit{ tokens = 8000 } }
+---    print(chat:tokens())
+---@param options? opperchat.FitOptions left out: goes by the model's context window
 ---@return opperchat.Policy
 function Policies.fit(options) end
 
 ---Shortens old tool results and puts words in the place of old images and files.
----@param options? opperchat.ShrinkOptions
+---@param options? opperchat.ShrinkOptions defaults of all
 ---@return opperchat.Policy
 function Policies.shrink(options) end
 
 ---Has a model write a summary in the place of the oldest turns.
----@param options? opperchat.SummarizeOptions
+---@param options? opperchat.SummarizeOptions defaults of all
 ---@return opperchat.Policy
 function Policies.summarize(options) end
 
 ---Has a model take facts out of the oldest turns, which then go.
----@param options? opperchat.RememberOptions
+---@param options? opperchat.RememberOptions defaults of all
 ---@return opperchat.Policy
 function Policies.remember(options) end
 
 ---Policies one after another.
----@param policies (opperchat.Policy|opperchat.PolicyFunction)[]
+---
+---    local policy = opperchat.policy
+---    local chat = opperchat.conversation{ policy = policy.pipeline{
+---      policy.shrink{ tokens = 8000 }, policy.fit{ tokens = 8000 },
+---    } }
+---    print(opperchat.type(chat))                              --> conversation	true
+---@param policies (opperchat.Policy|opperchat.PolicyFunction)[] applied in their order
 ---@return opperchat.Policy
 function Policies.pipeline(policies) end
 
@@ -589,9 +643,10 @@ function Policies.pipeline(policies) end
 ---@field torn? opperchat.TornLine a last line that was cut off, and does not count
 ---@field repaired? opperchat.HistoryRepair[] what was mended
 
+---The end of a file that a crash has cut off.
 ---@class opperchat.TornLine
----@field line integer
----@field bytes integer
+---@field line integer number of the line
+---@field bytes integer how many bytes of it there are
 
 ---Options of `chat:splice`.
 ---@class opperchat.SpliceOptions
@@ -599,9 +654,10 @@ function Policies.pipeline(policies) end
 
 ---Where a part of a list is.
 ---@class opperchat.HistoryRange
----@field first integer
+---@field first integer index of the first message
 ---@field last integer first - 1: nothing
 
+---Where the parts of a list are.
 ---@class opperchat.HistorySplit
 ---@field head opperchat.HistoryRange system and developer messages at the beginning
 ---@field opening opperchat.HistoryRange what stands between them and the first turn
@@ -609,18 +665,19 @@ function Policies.pipeline(policies) end
 
 ---Why a list cannot be sent.
 ---@class opperchat.HistoryProblem
----@field index integer
----@field code string
----@field message string
+---@field index integer of the message
+---@field code string short name of what is wrong
+---@field message string for people
 ---@field id? string of the call or the result
 
 ---What was done so that a list can be sent.
 ---@class opperchat.HistoryRepair
 ---@field index integer in the list that was given
----@field action "added"|"removed"|"moved"|"changed"
+---@field action "added"|"removed"|"moved"|"changed" what became of the message
 ---@field code string why
----@field message string
+---@field message string for people
 
+---Options of `opperchat.history.check` and `repair`.
 ---@class opperchat.HistoryOptions
 ---@field closed? boolean no call may stand open, not even at the end (false)
 
@@ -630,20 +687,25 @@ function Policies.pipeline(policies) end
 local History = {}
 
 ---Where a list's parts are.
----@param messages opperchat.Message[]
+---@param messages opperchat.Message[] a plain list
 ---@return opperchat.HistorySplit
 function History.split(messages) end
 
 ---Whether a list can be sent.
----@param messages opperchat.Message[]
----@param options? opperchat.HistoryOptions
+---@param messages opperchat.Message[] a plain list
+---@param options? opperchat.HistoryOptions what is asked for beyond the rules of the API
 ---@return true? valid
 ---@return opperchat.HistoryProblem[]? problems
 function History.check(messages, options) end
 
 ---Makes a list that can be sent out of any list, which stays as it is.
----@param messages table[]
----@param options? opperchat.HistoryOptions
+---
+---    local list = opperchat.history.repair{
+---      { role = "user", content = "Hi" }, { role = "tool", tool_call_id = "lost", content = "4" },
+---    }
+---    print(#list)                                             --> 1
+---@param messages table[] a plain list, in any state
+---@param options? opperchat.HistoryOptions what is asked for beyond the rules of the API
 ---@return opperchat.Message[] mended
 ---@return opperchat.HistoryRepair[] report
 function History.repair(messages, options) end
@@ -652,21 +714,22 @@ function History.repair(messages, options) end
 -- Objects
 -- ---------------------------------------------------------------------------
 
----Connections, credentials, timeouts and limits, shared by any number of conversations.
 ---A recording on a tape.
 ---@class opperchat.Recording
 ---@field line integer where it stands
----@field method string
+---@field method string "POST", or "GET" of a list of models
 ---@field path string behind `base_url`
----@field attempt integer
+---@field attempt integer 1: the first one of its request
 ---@field body? string what was sent, as JSON text
 
+---Connections, credentials, timeouts and limits, shared by any number of conversations.
 ---@class opperchat.Client
 local Client = {}
 
 ---Moves this client forward and calls the handlers of its requests. Returns at once
 ---unless told to wait.
----@param given? number|opperchat.PollOptions
+---Raises what a handler has raised, after the others were called.
+---@param given? number|opperchat.PollOptions seconds to wait for news at most (0), or a table
 ---@return integer active how many requests are under way
 function Client:poll(given) end
 
@@ -687,6 +750,12 @@ function Client:events() end
 function Client:timeout() end
 
 ---The models the server has for this key, in its order. The list is kept for a while.
+---Errors: those of a request.
+---
+---    local client = opperchat.client{}
+---    for _, model in ipairs(assert(client:models("gpt"))) do
+---      print(model.id, model.context_length)
+---    end
 ---@param filter? string|fun(model: opperchat.Model): any|opperchat.ModelsOptions part of the id,
 ---or what says whether a model is wanted
 ---@return opperchat.Model[]? list copies
@@ -694,28 +763,37 @@ function Client:timeout() end
 function Client:models(filter) end
 
 ---Asks for one value that fits a schema.
----@param options opperchat.JsonOptions
+---Errors: those of `send`, and kind `schema` when no answer fits.
+---
+---    local client = opperchat.client{}
+---    local value = assert(client:json{
+---      schema = { city = "string" }, input = "The fair is in Oslo.",
+---    })
+---    print(value.city)                                        --> Oslo
+---@param options opperchat.JsonOptions `schema` and `input` are needed
 ---@return any value nil: there is none, see the error
 ---@return opperchat.Reply|opperchat.Error reply
 function Client:json(options) end
 
 ---The model with an id.
----@param id string
+---@param id string such as "openai/gpt-5-mini"
 ---@return opperchat.Model? model nil without an error: the server has none of this id
 ---@return opperchat.Error? err
 function Client:model(id) end
 
 ---Looks for what is wrong between this client and its server.
----@param options? opperchat.DoctorOptions
+---@param options? opperchat.DoctorOptions but `client`
 ---@return opperchat.DoctorReport
 function Client:doctor(options) end
 
 ---Ends every request of this client, closes its connections and wipes its key.
+---May be called again. Requests end with an error of kind `cancelled`.
 ---@return boolean? closed nil: it is, but not all of it could be recorded
 ---@return opperchat.Error? err of kind `store`
 function Client:close() end
 
 ---The recordings of the tape (option `replay`) that no request has asked for.
+---Raises for a client without `replay`.
 ---@return opperchat.Recording[] left
 function Client:replay_left() end
 
@@ -725,18 +803,25 @@ function Client:replay_left() end
 local Conversation = {}
 
 ---Adds a message at the end: `append(role, content[, fields])` or `append(message)`.
----@param role opperchat.Role|opperchat.Message
----@param content? opperchat.Content
+---Raises when the list would not be valid: a result without its call, an unknown role, text that is
+---not UTF-8.
+---
+---    local chat = opperchat.conversation{}
+---    chat:append("user", "Hi"):append("assistant", "Hello!")
+---    print(#chat)                                             --> 2
+---@param role opperchat.Role|opperchat.Message of the message, or all of it
+---@param content? opperchat.Content what it says
 ---@param fields? table the message's other fields
 ---@return opperchat.Conversation? self
 ---@return opperchat.Error? err the journal could not be written
 function Conversation:append(role, content, fields) end
 
 ---Replaces the messages `i` to `j` by others. `j = i - 1` only inserts.
+---Raises, and changes nothing, when a call would lose its result or a result its call.
 ---@param i integer negative ones count from the end
----@param j integer
----@param messages? opperchat.Message[]
----@param options? opperchat.SpliceOptions
+---@param j integer negative ones count from the end
+---@param messages? opperchat.Message[] left out: the old ones are removed
+---@param options? opperchat.SpliceOptions whether to mend
 ---@return opperchat.Conversation? self
 ---@return opperchat.HistoryRepair[]|opperchat.Error|nil report with `repair`: what was mended; or
 ---why the journal could not be written
@@ -754,6 +839,7 @@ function Conversation:undo(n) end
 function Conversation:clear() end
 
 ---Another conversation that begins with the same messages and options.
+---Cheap: the messages are shared, and none is copied.
 ---@param options? opperchat.ConversationOptions what is to be different
 ---@return opperchat.Conversation
 function Conversation:fork(options) end
@@ -774,13 +860,17 @@ function Conversation:usage() end
 
 ---The exact body that `send` would post, after all policies that ask no model.
 ---@param prompt? opperchat.Content nil: the list as it is
----@param options? opperchat.SendOptions
+---@param options? opperchat.SendOptions as for `send`
 ---@return string json
 function Conversation:preview(prompt, options) end
 
 ---What `send` would come to. Nothing is sent and nothing changes.
+---
+---    local chat = opperchat.conversation{ model = "openai/gpt-5-mini" }
+---    local forecast = chat:forecast("Name a planet.")
+---    print(forecast.messages, forecast.how)
 ---@param prompt? opperchat.Content nil: the list as it is
----@param options? opperchat.SendOptions
+---@param options? opperchat.SendOptions as for `send`
 ---@return opperchat.Forecast
 function Conversation:forecast(prompt, options) end
 
@@ -809,28 +899,44 @@ function Conversation:pin(index, on) end
 function Conversation:fork_at(turn, options) end
 
 ---Asks the last turn again. When it fails, the turn stays as it was.
----@param options? opperchat.RunOptions
+---@param options? opperchat.RunOptions as for `send`, or for `run` when the turn was one
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err
 function Conversation:retry(options) end
 
 ---Sends the list, with `prompt` at its end, and waits for the answer.
+---The prompt and the answer go into the list together, when the answer is complete; after an error
+---the list is as it was, and `err.partial` has what had arrived.
+---
+---    local chat = opperchat.conversation{ model = "openai/gpt-5-mini" }
+---    local reply, err = chat:send("Name a planet.")
+---    print(reply and reply.content or err)
 ---@param prompt? opperchat.Content nil: the list as it is
----@param options? opperchat.SendOptions
+---@param options? opperchat.SendOptions go before those of the conversation
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err
 function Conversation:send(prompt, options) end
 
 ---Adds a tool that the model may call. One of the same name is replaced.
----@param tool opperchat.Tool
+---Raises when its name, parameters or handlers are not what they must be.
+---
+---    local chat = opperchat.conversation{ model = "openai/gpt-5-mini" }
+---    chat:tool{
+---      name = "weather", description = "The weather in a city",
+---      parameters = { city = "string" },
+---      run = function(given) return { city = given.city, degrees = 4 } end,
+---    }
+---@param tool opperchat.Tool what it is called, takes and does
 ---@return opperchat.Conversation? self
 ---@return opperchat.Error? err the journal could not be written
 function Conversation:tool(tool) end
 
 ---Sends like `send`, runs the tools that the model calls, sends their results, and so on
 ---until the model has answered.
+---An error of a tool is told to the model and ends nothing. Errors: those of `send`, and kind
+---`tool` when `max_steps` is reached or the model keeps making the same call; the list stays then.
 ---@param prompt? opperchat.Content nil: go on from the calls that were left open
----@param options? opperchat.RunOptions
+---@param options? opperchat.RunOptions as for `send`, and `max_steps`, `on_tool`, `confirm`
 ---@return opperchat.Reply? reply with `steps`
 ---@return opperchat.Error? err
 function Conversation:run(prompt, options) end
@@ -838,22 +944,42 @@ function Conversation:run(prompt, options) end
 ---Ends what is in flight, a request or a run.
 function Conversation:cancel() end
 
----The same without waiting.
+---Sends like `send`, and returns at once with a request that is moved on by a driver.
+---Errors at once: what keeps a request from being made, such as a missing key. All others come
+---with `on_done` and `request:wait()`.
+---
+---    local chat = opperchat.conversation{ model = "openai/gpt-5-mini" }
+---    chat:start("Name a planet.", {
+---      on_delta = io.write,
+---      on_done = function(_, err) print(err or "") end,
+---    })
+---    while opperchat.poll(0.1) > 0 do end
 ---@param prompt? opperchat.Content nil: the list as it is
----@param options? opperchat.SendOptions
+---@param options? opperchat.SendOptions as for `send`
 ---@return opperchat.Request? request
 ---@return opperchat.Error? err
 function Conversation:start(prompt, options) end
 
 ---Sends the list and returns what to loop over. What goes wrong is raised.
+---
+---    local chat = opperchat.conversation{ model = "openai/gpt-5-mini" }
+---    for text in chat:stream("Name a planet.") do
+---      io.write(text)
+---    end
 ---@param prompt? opperchat.Content nil: the list as it is
----@param options? opperchat.SendOptions
+---@param options? opperchat.SendOptions as for `send`
 ---@return opperchat.Request
 function Conversation:stream(prompt, options) end
 
 ---Writes the conversation into a file, in the place of what it held. No key, headers or client
 ---are in it.
----@param path string
+---
+---    local path = os.tmpname()
+---    local chat = opperchat.conversation{}
+---    assert(chat:append("user", "Hi"):save(path))
+---    print(#assert(opperchat.load(path)))                     --> 1
+---    os.remove(path)
+---@param path string is replaced as a whole
 ---@return opperchat.Conversation? self
 ---@return opperchat.Error? err the file is as it was
 function Conversation:save(path) end
@@ -863,6 +989,7 @@ function Conversation:save(path) end
 function Conversation:export() end
 
 ---Drops the messages, cancels a request in flight and gives the journal's file back.
+---May be called again.
 function Conversation:close() end
 
 ---One request in flight. Calling it waits for the next piece of text, nil at the end.
@@ -871,14 +998,17 @@ function Conversation:close() end
 local Request = {}
 
 ---Waits for the end of the request: blocking, or inside `go` yielding.
+---Raises inside of a handler, which must not wait.
 ---@param seconds? number at most; nil: as long as it takes
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err nil together with a nil reply: the time was up
 function Request:wait(seconds) end
 
 ---Ends the request now.
+---It ends with an error of kind `cancelled`; when it has ended already, nothing happens.
 function Request:cancel() end
 
+---How far it has come; "waiting": it failed and will be sent again.
 ---@return "sending"|"receiving"|"waiting"|"done"|"failed"|"cancelled"
 function Request:state() end
 
@@ -888,7 +1018,7 @@ function Request:content() end
 
 ---What `opperchat.go` returns.
 ---@class opperchat.Task
----@field state "running"|"done"|"failed"
+---@field state "running"|"done"|"failed" "failed": its function has raised an error
 local Task = {}
 
 ---Waits until the task has ended. Raises what its function raised.
@@ -897,11 +1027,55 @@ local Task = {}
 function Task:wait(seconds) end
 
 -- ---------------------------------------------------------------------------
+-- Event loops
+-- ---------------------------------------------------------------------------
+
+---`require "opperchat.loop.nvim"`: Neovim's own loop.
+---@class opperchat.loop.Nvim
+local Nvim = {}
+
+---Lets Neovim move a client forward. A client that is attached already stays so, once.
+---
+---Handlers run where all of Neovim's API may be called. What they raise is shown as an error
+---message.
+---@param client? opperchat.Client left out: all that there are, and all that are made later
+---@return fun() detach ends it; may be called again
+function Nvim.attach(client) end
+
+---Options of `attach` for luv and cqueues.
+---@class opperchat.loop.Options
+---@field on_error? fun(err: any) gets what handlers and tasks raise, with a traceback; left out: it
+---goes to stderr
+
+---`require "opperchat.loop.luv"`: libuv's default loop. Needs luv.
+---@class opperchat.loop.Luv
+local Luv = {}
+
+---Lets the loop move a client forward. A client that is attached already stays so, once.
+---@param client? opperchat.Client left out: all that there are, and all that are made later
+---@param options? opperchat.loop.Options one for all clients of the loop
+---@return fun() detach ends it; may be called again
+function Luv.attach(client, options) end
+
+---`require "opperchat.loop.cqueues"`: a controller of cqueues. Needs cqueues.
+---@class opperchat.loop.Cqueues
+local Cqueues = {}
+
+---Lets a controller move a client forward: `attach(client, controller[, options])` or
+---`attach(controller[, options])`. A client that is attached already stays so, once.
+---@param client? opperchat.Client left out: all that there are, and all that are made later
+---@param controller any of cqueues; raises when it is none
+---@param options? opperchat.loop.Options one for all clients of a controller
+---@return fun() detach ends it; may be called again
+function Cqueues.attach(client, controller, options) end
+
+-- ---------------------------------------------------------------------------
 -- The module
 -- ---------------------------------------------------------------------------
 
+---The module.
 ---@class opperchat
----@field version string
+---@field version string of this module, such as "0.1.0"
 ---@field null any JSON's null; as an option of a request: not what the conversation says
 ---@field policy opperchat.Policies what keeps a conversation short
 ---@field tokens opperchat.Tokens how texts are counted
@@ -909,24 +1083,41 @@ function Task:wait(seconds) end
 local opperchat = {}
 
 ---Makes a client.
----@param options? opperchat.ClientOptions
+---Raises when an option is not what it must be.
+---
+---    local client = opperchat.client{
+---      base_url = "http://127.0.0.1:8080/v1", api_key = "none",
+---      timeout = { connect = 2, total = 30 },
+---    }
+---    print(opperchat.type(client))                            --> client	true
+---@param options? opperchat.ClientOptions left out: all from the environment
 ---@return opperchat.Client
 function opperchat.client(options) end
 
 ---Makes a conversation, or goes on with the one in its journal.
----@param options? opperchat.ConversationOptions
+---Raises when an option is not what it must be; the name that was probably meant is named.
+---
+---    local chat = opperchat.conversation{
+---      model = "openai/gpt-5-mini", system = "You are concise.",
+---      policy = opperchat.policy.fit{ tokens = 8000 },
+---    }
+---    print(#chat)                                             --> 1
+---@param options? opperchat.ConversationOptions what it is made of, and what its requests say
 ---@return opperchat.Conversation? chat nil only when its journal cannot be used
 ---@return opperchat.LoadReport|opperchat.Error|nil report of a journal that was there already
 function opperchat.conversation(options) end
 
 ---Makes a conversation of a file that `save` or a journal has written.
----@param path string
+---@param path string of the file
 ---@param options? opperchat.ConversationOptions all but `system` and `messages`
 ---@return opperchat.Conversation? chat
 ---@return opperchat.LoadReport|opperchat.Error report
 function opperchat.load(path, options) end
 
 ---Makes a conversation of a plain list, mended where that is needed.
+---
+---    local chat = assert(opperchat.import('[{"role":"user","content":"Hi"}]'))
+---    print(chat:last().content)                               --> Hi
 ---@param source string|table JSON text of a list or of a request's body, or such a table
 ---@param options? opperchat.ConversationOptions all but `messages`
 ---@return opperchat.Conversation? chat
@@ -934,55 +1125,74 @@ function opperchat.load(path, options) end
 function opperchat.import(source, options) end
 
 ---Moves every client forward: once a frame.
----@param given? number|opperchat.PollOptions
+---Raises what a handler has raised, after the others were called.
+---@param given? number|opperchat.PollOptions seconds to wait for news at most (0), or a table
 ---@return integer active how many requests are under way and tasks asleep
 function opperchat.poll(given) end
 
 ---Runs a function in a coroutine in which waiting does not block.
----@param fn function
+---
+---    local task = opperchat.go(function(seconds)
+---      opperchat.sleep(seconds)
+---      return "slept"
+---    end, 0.01)
+---    print(task:wait())                                       --> slept
+---@param fn function runs until it waits for the first time before `go` returns
 ---@param ... any its arguments
 ---@return opperchat.Task
 function opperchat.go(fn, ...) end
 
 ---Waits for some time, inside `go` without blocking.
----@param seconds number
+---@param seconds number >= 0
 function opperchat.sleep(seconds) end
 
 ---Marks a table as a list, so that it is written as `[]` when it is empty.
----@param list table
+---
+---    local required = opperchat.array{}
+---    print(#required)                                         --> 0
+---@param list table is marked itself; left out: a new one
 ---@return table list
 function opperchat.array(list) end
 
 ---An image for a prompt. The file is read when the part is sent or appended.
+---Raises when an option is not what it must be; a file that cannot be read is an error of the send.
 ---@param source string|opperchat.ImageData path, URL or bytes
----@param options? opperchat.ImageOptions
+---@param options? opperchat.ImageOptions left out: as recognized
 ---@return opperchat.ImagePart
 function opperchat.image(source, options) end
 
 ---A file for a prompt, such as a PDF.
 ---@param source string|opperchat.FileData path, URL or bytes
----@param options? opperchat.FileOptions
+---@param options? opperchat.FileOptions left out: as recognized
 ---@return opperchat.FilePart
 function opperchat.file(source, options) end
 
 ---Audio for a prompt.
 ---@param source string|opperchat.AudioData path or bytes
----@param options? opperchat.MediaOptions
+---@param options? opperchat.MediaOptions left out: as recognized
 ---@return opperchat.AudioPart
 function opperchat.audio(source, options) end
 
 ---A key from the environment, a file or a command, for `api_key`.
----@param options opperchat.SecretOptions
+---
+---    local client = opperchat.client{
+---      base_url = "http://127.0.0.1:8080/v1",
+---      api_key = opperchat.secret{ env = "MY_KEY" },
+---    }
+---    client:close()
+---@param options opperchat.SecretOptions exactly one of its fields
 ---@return opperchat.Secret
 function opperchat.secret(options) end
 
 ---Looks for what is wrong between this program and its server, and says what to do about it.
----@param options? opperchat.DoctorOptions
+---@param options? opperchat.DoctorOptions defaults of all
 ---@return opperchat.DoctorReport
 function opperchat.doctor(options) end
 
 ---What kind of object a value is.
----@param value any
+---
+---    print(opperchat.type(opperchat.conversation{}))          --> conversation	true
+---@param value any anything
 ---@return "client"|"conversation"|"request"|nil kind nil: none of ours
 ---@return boolean? is_open
 function opperchat.type(value) end

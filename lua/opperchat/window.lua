@@ -1,7 +1,9 @@
 ---The context window: how many tokens a model takes. Given by the program, said
 ---by the server's list of models, or learned when it was too small.
 local core = require "opperchat.core"
-local models = require "opperchat.models"
+local lazy = require "opperchat.lazy"
+
+local models = lazy.module "opperchat.models"
 
 local window = {}
 

@@ -27,16 +27,22 @@ local function find_function(value, seen)
   return nil
 end
 
+local function has_vim()
+  return rawget(_G, "vim") ~= nil
+end
+
 local needs = {
+  ["opperchat.health"] = has_vim,
   ["opperchat.loop.cqueues"] = function() return pcall(require, "cqueues") end,
   ["opperchat.loop.luv"] = function() return pcall(require, "luv") end,
-  ["opperchat.loop.nvim"] = function() return rawget(_G, "vim") ~= nil end,
+  ["opperchat.loop.nvim"] = has_vim,
 }
 
 local loaded = 0
 for i = 3, #arguments do
   local name = arguments[i]
-  if not needs[name] or needs[name]() then
+  local is_possible = needs[name] or name:find("^opperchat%.nvim") and has_vim
+  if not is_possible or is_possible() then
     local found, module = pcall(require, name)
     assert(found, name .. ": " .. tostring(module))
     assert(package.loaded[name] == module, name .. " is not what is loaded under its name")

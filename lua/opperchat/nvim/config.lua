@@ -148,8 +148,14 @@ function config.resolve(given)
     result[name] = value
   end
   if result.buffer_keymaps then
-    result.buffer_keymaps = vim.tbl_extend("keep", result.buffer_keymaps,
-      DEFAULTS.buffer_keymaps)
+    local keymaps = {}
+    for name, default in pairs(DEFAULTS.buffer_keymaps) do
+      keymaps[name] = default
+    end
+    for name, key in pairs(result.buffer_keymaps) do
+      keymaps[name] = key
+    end
+    result.buffer_keymaps = keymaps
   end
   return result
 end
@@ -161,7 +167,10 @@ config.current = assert(config.resolve())
 ---The names of all options.
 ---@return string[]
 function config.names()
-  local names = vim.tbl_keys(CHECKS)
+  local names = {}
+  for name in pairs(CHECKS) do
+    names[#names + 1] = name
+  end
   table.sort(names)
   return names
 end

@@ -3,19 +3,12 @@
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
 local pipeline = require "opperchat.policy.pipeline"
+local policies = require "opperchat.policies"
 
----@class opperchat.Policies
-local policy = {
-  keep = require "opperchat.policy.keep",
-  fit = require "opperchat.policy.fit",
-  shrink = require "opperchat.policy.shrink",
-  summarize = require "opperchat.policy.summarize",
-  remember = require "opperchat.policy.remember",
-  pipeline = pipeline.new,
-}
+local policy = {}
 
-for name, new in pairs(policy) do
-  pipeline.constructors[new] = name
+for name, new in pairs(policies) do
+  policy[name] = new
 end
 
 ---What one policy did to a list.

@@ -1,6 +1,7 @@
 ---What summarize and remember have in common: which turns are old enough to go,
 ---and how a model is told of them.
 local core = require "opperchat.core"
+local counter = require("opperchat.counter").public
 local draft_module = require "opperchat.policy.draft"
 local tokens = require "opperchat.tokens"
 local window = require "opperchat.window"
@@ -136,7 +137,7 @@ end
 ---@param text string
 ---@return integer
 function older.count(text)
-  return tokens.is_custom() and math.ceil(tokens.count(text)) or core.estimate(text)
+  return tokens.is_custom() and math.ceil(counter.count(text)) or core.estimate(text)
 end
 
 return older

@@ -1,6 +1,7 @@
 ---pipeline: policies one after another.
 local errors = require "opperchat.errors"
 local custom = require "opperchat.policy.custom"
+local policies = require "opperchat.policies"
 
 ---A policy: edits a draft of the list before a request.
 ---@class opperchat.Policy
@@ -16,6 +17,9 @@ Pipeline.__index = Pipeline
 
 -- The functions that make policies, by which a forgotten call is known.
 local constructors = {}
+for name, new in pairs(policies) do
+  constructors[new] = name
+end
 
 ---Makes a policy of what a program may give: a policy, a function, a list of both.
 ---@param given any
@@ -62,4 +66,4 @@ local function pipeline(given)
   return compile(given, "policy.pipeline")
 end
 
-return { new = pipeline, compile = compile, constructors = constructors }
+return { new = pipeline, compile = compile }
