@@ -487,11 +487,12 @@ static int content(lua_State *L) {
 
 /* {==== making and sending ==== */
 
+/* A time limit, rounded up: 0.29 is a little less in binary. 0: none. */
 static int64_t milliseconds(lua_State *L, int index, const char *name) {
   double seconds = lutil_number_field(L, index, name, 0);
-  if(seconds <= 0)
+  if(seconds <= 0 || seconds > 1e9)
     return 0;
-  return seconds > 1e9 ? 0 : seconds < 0.001 ? 1 : (int64_t)(seconds * 1000);
+  return seconds < 0.001 ? 1 : (int64_t)(seconds * 1000 + 0.999);
 }
 
 /* A number of retries. */

@@ -30,7 +30,3 @@ void oc_sleep_us(int64_t us) {
   nanosleep(&time, NULL);
 }
 #endif
-
-int64_t oc_now_ms(void) {
-  return oc_now_us() / 1000;
-}

@@ -36,7 +36,7 @@ struct oc_exchange {
   int retries;                  /* attempts after failures */
   int max_retries;
   int64_t retry_wait_ms;        /* how long the next one waits */
-  int64_t retry_at_ms;          /* when it is sent */
+  int64_t retry_at_us;          /* when it is sent */
   int redirects;
   int has_reader;               /* it takes the answer as it arrives */
   size_t taken;                 /* bytes of it, so far */
@@ -45,12 +45,12 @@ struct oc_exchange {
   oc_error error;               /* code is OC_OK unless it failed */
   oc_error last_error;          /* of the attempt before this one */
   char detail[CURL_ERROR_SIZE]; /* libcurl's own words */
-  /* times, milliseconds of oc_clock */
-  int64_t started_ms;
-  int64_t sent_ms;              /* the same of this attempt */
-  int64_t life_ms;              /* when the last byte arrived */
-  int64_t first_token_ms;       /* 0: none yet */
-  int64_t done_ms;              /* "[DONE]" arrived, 0: not yet */
+  /* times of oc_clock */
+  int64_t started_us;
+  int64_t sent_us;              /* the same of this attempt */
+  int64_t life_us;              /* when the last byte arrived */
+  int64_t first_token_us;       /* 0: none yet */
+  int64_t done_us;              /* "[DONE]" arrived, 0: not yet */
   oc_timing timing;
   oc_peer peer;
   oc_take *take;                /* this attempt's record, NULL: none */
@@ -71,11 +71,15 @@ static void read_status(oc_exchange *exchange) {
   exchange->response.status = (int)status;
 }
 
+static double seconds_between(int64_t from_us, int64_t to_us) {
+  return (double)(to_us - from_us) / 1e6;
+}
+
 /* The first text, reasoning or tool fragment: a shorter deadline begins. */
 static void note_output(oc_exchange *exchange) {
-  if(!exchange->first_token_ms
+  if(!exchange->first_token_us
      && oc_response_has_output(&exchange->response)) {
-    exchange->first_token_ms = exchange->life_ms;
+    exchange->first_token_us = exchange->life_us;
     oc_client_note_deadline(exchange->client,
                             oc_exchange_deadline(exchange));
   }
@@ -86,7 +90,7 @@ static void note_output(oc_exchange *exchange) {
 static size_t on_header(char *line, size_t size, size_t count, void *user) {
   oc_exchange *exchange = user;
   size_t len = size * count;
-  exchange->life_ms = oc_client_now(exchange->client);
+  exchange->life_us = oc_client_now(exchange->client);
   return oc_response_header(&exchange->response, line, len,
                             &exchange->error) ? 0 : len;
 }
@@ -105,7 +109,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
 
   if(!len)
     return 0;
-  exchange->life_ms = oc_client_now(exchange->client);
+  exchange->life_us = oc_client_now(exchange->client);
   if(exchange->has_reader && is_behind(exchange)) {
     exchange->is_paused = 1;
     return CURL_WRITEFUNC_PAUSE;
@@ -113,16 +117,16 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   exchange->state = OC_STATE_RECEIVING;
   /* what the caller has not seen yet comes together with this */
   if(exchange->take)
-    oc_take_bytes(exchange->take, bytes, len, exchange->life_ms,
+    oc_take_bytes(exchange->take, bytes, len, exchange->life_us,
                   exchange->links.has_news);
   if(response->mode == OC_RESPONSE_UNKNOWN)
     read_status(exchange);
   if(oc_response_body(response, bytes, len, &exchange->error))
     return 0;
-  if(response->reply.is_done && !exchange->done_ms) {
-    exchange->done_ms = exchange->life_ms;
+  if(response->reply.is_done && !exchange->done_us) {
+    exchange->done_us = exchange->life_us;
     oc_client_note_deadline(exchange->client,
-                            exchange->done_ms + DONE_GRACE_MS);
+                            exchange->done_us + DONE_GRACE_MS * OC_MS);
   }
   note_output(exchange);
   if(response->mode == OC_RESPONSE_STREAM)
@@ -244,7 +248,7 @@ static void end_take(oc_exchange *exchange, const char *location,
   }
   end.status = (int)status;
   end.retry_ms = retry_ms;
-  end.now_ms = oc_now_ms();
+  end.now_us = oc_now_us();
   end.is_same = exchange->links.has_news;
   oc_take_finish(take, &end);
   oc_free(path);
@@ -295,10 +299,10 @@ void oc_exchange_unref(oc_exchange *exchange) {
 static void end(oc_exchange *exchange, oc_state state) {
   end_take(exchange, NULL, -1);
   exchange->timing.total =
-    (double)(oc_now_ms() - exchange->started_ms) / 1000.0;
-  if(exchange->first_token_ms)
+    seconds_between(exchange->started_us, oc_now_us());
+  if(exchange->first_token_us)
     exchange->timing.first_token =
-      (double)(exchange->first_token_ms - exchange->started_ms) / 1000.0;
+      seconds_between(exchange->started_us, exchange->first_token_us);
   if(exchange->state == OC_STATE_WAITING)
     oc_client_stop_waiting(exchange->client, exchange);
   exchange->state = state;
@@ -370,10 +374,10 @@ static int waits_to_retry(oc_exchange *exchange) {
   exchange->retry_wait_ms = wait;
   if(exchange->playing)
     wait = oc_player_scale(oc_client_player(exchange->client), wait);
-  exchange->retry_at_ms = oc_now_ms() + wait;
+  exchange->retry_at_us = oc_now_us() + wait * OC_MS;
   return !setup->deadlines.total_ms
-         || exchange->retry_at_ms
-            < exchange->started_ms + setup->deadlines.total_ms;
+         || exchange->retry_at_us
+            < exchange->started_us + setup->deadlines.total_ms * OC_MS;
 }
 
 /* An attempt has come to nothing: `error` says why. */
@@ -385,7 +389,7 @@ static void fail(oc_exchange *exchange) {
     release_easy(exchange);
     exchange->retries++;
     exchange->state = OC_STATE_WAITING;
-    oc_client_wait(exchange->client, exchange, exchange->retry_at_ms);
+    oc_client_wait(exchange->client, exchange, exchange->retry_at_us);
     /* whoever counts down wants to know */
     oc_client_news(exchange->client, exchange);
     return;
@@ -476,7 +480,7 @@ static void read_times(oc_exchange *exchange) {
   exchange->timing.connect = connect;
   if(first_byte > 0)
     exchange->timing.first_byte = first_byte
-      + (double)(exchange->sent_ms - exchange->started_ms) / 1000.0;
+      + seconds_between(exchange->started_us, exchange->sent_us);
 }
 
 static void read_peer(oc_exchange *exchange) {
@@ -541,7 +545,7 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
   }
   /* a connection that breaks behind "[DONE]", or in the page of an error,
      has done its work */
-  if(result && !exchange->done_ms && !oc_response_is_error(response)) {
+  if(result && !exchange->done_us && !oc_response_is_error(response)) {
     long proxy = 0;
     curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_CONNECTCODE, &proxy);
     exchange->is_broken = 1;
@@ -569,10 +573,10 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
 static int64_t play_at(const oc_exchange *exchange) {
   const oc_player *player = oc_client_player(exchange->client);
   const oc_recording *recording = exchange->playing;
-  return exchange->sent_ms
-         + (exchange->has_played_head
-            ? oc_recording_due(player, recording, exchange->piece)
-            : oc_recording_head_due(player, recording));
+  int64_t ms = exchange->has_played_head
+               ? oc_recording_due(player, recording, exchange->piece)
+               : oc_recording_head_due(player, recording);
+  return exchange->sent_us + ms * OC_MS;
 }
 
 static int play_head(oc_exchange *exchange) {
@@ -580,13 +584,13 @@ static int play_head(oc_exchange *exchange) {
   oc_slice line;
   exchange->has_played_head = 1;
   exchange->timing.first_byte =
-    (double)(oc_client_now(exchange->client) - exchange->sent_ms) / 1000.0;
+    seconds_between(exchange->sent_us, oc_client_now(exchange->client));
   while(oc_recording_head(exchange->playing, &at, &line)) {
     if(oc_response_header(&exchange->response, line.text, line.len,
                           &exchange->error))
       return 0;
   }
-  exchange->life_ms = oc_client_now(exchange->client);
+  exchange->life_us = oc_client_now(exchange->client);
   return 1;
 }
 
@@ -602,7 +606,7 @@ static void finish_play(oc_exchange *exchange) {
   read_status(exchange);
   if(!exchange->error.code && code
      && (kind == OC_KIND_CANCELLED
-         || (!exchange->done_ms && !oc_response_is_error(response)))) {
+         || (!exchange->done_us && !oc_response_is_error(response)))) {
     oc_error_set(&exchange->error, code, "%s", message);
     if(retryable >= 0)
       exchange->error.retryable = retryable;
@@ -665,7 +669,7 @@ static void play(oc_exchange *exchange) {
       return;
     }
   } while(oc_recording_is_same(recording, exchange->piece)
-          || (!is_instant && play_at(exchange) + LATE_MS <= now));
+          || (!is_instant && play_at(exchange) + LATE_MS * OC_MS <= now));
   oc_client_note_deadline(exchange->client, oc_exchange_deadline(exchange));
 }
 
@@ -713,19 +717,20 @@ static int64_t own_deadline(const oc_exchange *exchange) {
   int64_t deadline = OC_NEVER;
 
   if(exchange->state == OC_STATE_WAITING)
-    return exchange->retry_at_ms;
-  if(exchange->done_ms)
-    return exchange->done_ms + DONE_GRACE_MS;
+    return exchange->retry_at_us;
+  if(exchange->done_us)
+    return exchange->done_us + DONE_GRACE_MS * OC_MS;
   if(exchange->is_paused)
     deadline = OC_NEVER;
-  else if(!exchange->first_token_ms) {
+  else if(!exchange->first_token_us) {
     if(limits->first_token_ms)
-      deadline = exchange->sent_ms + limits->first_token_ms;
+      deadline = exchange->sent_us + limits->first_token_ms * OC_MS;
   }
   else if(limits->idle_ms)
-    deadline = exchange->life_ms + limits->idle_ms;
-  if(limits->total_ms && exchange->started_ms + limits->total_ms < deadline)
-    deadline = exchange->started_ms + limits->total_ms;
+    deadline = exchange->life_us + limits->idle_ms * OC_MS;
+  if(limits->total_ms
+     && exchange->started_us + limits->total_ms * OC_MS < deadline)
+    deadline = exchange->started_us + limits->total_ms * OC_MS;
   return deadline;
 }
 
@@ -758,16 +763,17 @@ void oc_exchange_expire(oc_exchange *exchange) {
     return;
   }
   read_status(exchange);
-  if(exchange->done_ms || oc_response_is_error(&exchange->response)) {
+  if(exchange->done_us || oc_response_is_error(&exchange->response)) {
     read_times(exchange);
     finish_body(exchange);
     return;
   }
-  if(limits->total_ms && now - exchange->started_ms >= limits->total_ms) {
+  if(limits->total_ms
+     && now - exchange->started_us >= limits->total_ms * OC_MS) {
     code = OC_E_TIMEOUT_TOTAL;
     limit = limits->total_ms;
   }
-  else if(exchange->first_token_ms) {
+  else if(exchange->first_token_us) {
     code = OC_E_TIMEOUT_IDLE;
     limit = limits->idle_ms;
   }
@@ -793,7 +799,7 @@ static void resume(oc_exchange *exchange) {
   exchange->is_paused = 0;
   if(exchange->easy)
     result = oc_client_resume(exchange->client, exchange->easy);
-  exchange->life_ms = oc_client_now(exchange->client);
+  exchange->life_us = oc_client_now(exchange->client);
   if(result)
     oc_exchange_finish(exchange, (int)result);
   else
@@ -868,10 +874,10 @@ static void send_request(oc_exchange *exchange) {
   oc_response_reset(&exchange->response);
   exchange->detail[0] = '\0';
   exchange->state = OC_STATE_SENDING;
-  exchange->sent_ms = oc_now_ms();
-  exchange->life_ms = exchange->sent_ms;
-  exchange->first_token_ms = 0;
-  exchange->done_ms = 0;
+  exchange->sent_us = oc_now_us();
+  exchange->life_us = exchange->sent_us;
+  exchange->first_token_us = 0;
+  exchange->done_us = 0;
   exchange->taken = 0;
   exchange->is_paused = 0;
   exchange->is_broken = 0;
@@ -881,7 +887,7 @@ static void send_request(oc_exchange *exchange) {
   }
   if(oc_client_recorder(exchange->client))
     exchange->take = oc_take_new(oc_client_recorder(exchange->client),
-                                 exchange->sent_ms);
+                                 exchange->sent_us);
   exchange->easy = oc_client_take_easy(exchange->client, &result);
   if(!exchange->easy) {
     oc_curl_error_set(&exchange->error, result, "", 0);
@@ -915,13 +921,13 @@ void oc_exchange_limit(oc_exchange *exchange, int retries) {
 }
 
 void oc_exchange_follow(oc_exchange *exchange, const oc_exchange *before) {
-  exchange->started_ms = before->started_ms;
+  exchange->started_us = before->started_us;
   exchange->attempts = before->attempts;
 }
 
 void oc_exchange_start(oc_exchange *exchange) {
-  if(!exchange->started_ms)
-    exchange->started_ms = oc_now_ms();
+  if(!exchange->started_us)
+    exchange->started_us = oc_now_us();
   if(oc_client_is_closed(exchange->client))
     fail_with(exchange, OC_E_CLOSED);
   else
