@@ -864,6 +864,18 @@ describe("a send that raises", function()
 end)
 
 describe("when references are dropped", function()
+  it("a conversation does not hold the requests that it has made", function()
+    local chat, seen = converse(), setmetatable({}, { __mode = "k" })
+    local request = chat:start("Hi")
+    seen[request] = true
+    assert(request:wait())
+    request = nil -- luacheck: ignore 311
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(seen))
+    assert.equal(2, #chat)
+  end)
+
   it("a request goes on and tells its end", function()
     server:stream({ text("a"), text("b"), STOP .. DONE }, { pause = 0.01 })
     local done, delta = 0, ""

@@ -56,7 +56,8 @@ void oc_recorder_forget(oc_recorder *recorder);
 /* Why something could not be written, NULL: all of it was. */
 const char *oc_recorder_problem(const oc_recorder *recorder);
 
-/* A request is about to be sent; times are oc_clock's. NULL: no memory, it is not recorded. */
+/* A request is about to be sent; times are oc_clock's. NULL: no memory, it
+   is not recorded. */
 oc_take *oc_take_new(oc_recorder *recorder, int64_t now_us);
 /*
  * Bytes of the response have arrived. `is_same`: together with the last

@@ -32,7 +32,7 @@ local function call_all(list, ...)
 end
 
 -- What has to happen even when memory is short: it asks for none.
-local function keep_books(state)
+local function keep_books(self, state)
   if state.is_finished then
     return
   end
@@ -79,7 +79,7 @@ local function finish(self)
   elseif state.conversation then
     complete(state.result, self)
   end
-  keep_books(state)
+  keep_books(self, state)
   local calls = state.turn and request.turn.settle(self, state)
   local result, on_done, waiting = state.result, state.on_done, state.waiting
   local behind = state.turn and state.turn.behind

@@ -73,7 +73,7 @@ TEST(white_space_is_looked_at_once) {
   response.status = 200;
   alarm(100);
   for(i = 0; i < count; i++)
-    oc_response_body(&response, " \n" + i % 2, 1, &error);
+    oc_response_body(&response, &" \n"[i % 2], 1, &error);
   alarm(0);
   CHECK(response.mode == OC_RESPONSE_UNKNOWN);
   CHECK(response.blank == count);
