@@ -30,3 +30,7 @@ void oc_sleep_us(int64_t us) {
   nanosleep(&time, NULL);
 }
 #endif
+
+double oc_seconds_between(int64_t from_us, int64_t to_us) {
+  return (double)(to_us - from_us) / 1e6;
+}

@@ -13,6 +13,7 @@
 #define OC_MS ((int64_t)1000)
 
 int64_t oc_now_us(void);
+double oc_seconds_between(int64_t from_us, int64_t to_us);
 /* Sleeps that long, or until a signal comes. */
 void oc_sleep_us(int64_t us);
 
