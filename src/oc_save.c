@@ -145,20 +145,24 @@ static void remove_stale(int folder, const char *name) {
 
 /* Removes what killed processes have left in the folder of a path. What
    cannot be removed is no reason not to save. */
-static void clean_folder(const char *path) {
+static oc_code clean_folder(const char *path, char *problem) {
   char *name = beside(path, "", 0);
-  DIR *folder = name ? opendir(*name ? name : ".") : NULL;
   const struct dirent *entry;
+  DIR *folder;
   int seen = 0;
 
+  if(!name)
+    return oc_file_fail(problem, OC_E_NOMEM, "out of memory");
+  folder = opendir(*name ? name : ".");
   oc_free(name);
   if(!folder)
-    return;
+    return OC_OK;
   while(seen++ < MAX_ENTRIES && (entry = readdir(folder)) != NULL) {
     if(is_temporary_name(entry->d_name))
       remove_stale(dirfd(folder), entry->d_name);
   }
   closedir(folder);
+  return OC_OK;
 }
 
 static oc_code open_temporary(oc_save *save, char *problem) {
@@ -234,8 +238,9 @@ oc_code oc_save_begin(oc_save *save, const char *path, char *problem) {
   if(exists && access(save->target, W_OK))
     return oc_file_fail_errno(problem, OC_E_WRITE, "cannot be written",
                               errno);
-  clean_folder(save->target);
-  code = open_temporary(save, problem);
+  code = clean_folder(save->target, problem);
+  if(!code)
+    code = open_temporary(save, problem);
   if(!code && exists) {
     int number = copy_mode(save->fd, &old);
     if(number)
