@@ -78,6 +78,7 @@ build = {
         "src/oc_error.c",
         "src/oc_events.c",
         "src/oc_exchange.c",
+        "src/oc_exchange_tape.c",
         "src/oc_fields.c",
         "src/oc_file.c",
         "src/oc_history.c",

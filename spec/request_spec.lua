@@ -793,7 +793,89 @@ describe("cancel", function()
   end)
 end)
 
+describe("a send that raises", function()
+  -- Sends, and raises out of the wait after so many steps, as memory that runs out or
+  -- a hook of Ctrl-C does.
+  local function interrupted(steps, chat, given)
+    local step = core.step
+    core.step = function(...)
+      if steps == 0 then
+        error("interrupted!", 0)
+      end
+      steps = steps - 1
+      return step(...)
+    end
+    local worked, problem = pcall(chat.send, chat, "Hi", given)
+    core.step = step
+    assert.is_false(worked)
+    assert.equal("interrupted!", problem)
+  end
+
+  it("gives its conversation free", function()
+    server:script { { "send", HEAD .. text("half") }, { "stall" } }
+    local chat, endings = converse { keep_partial = true }, {}
+    interrupted(0, chat, { on_done = function(_, err)
+      endings[#endings + 1] = err.code
+    end })
+    server:reset()
+    assert.equal(0, client:active())
+    assert.equal(0, #chat)
+    assert.equal("cancelled", table.concat(endings, " "))
+    chat:append("user", "One")
+    assert.equal("ok", assert(chat:send()).content)
+    assert.equal(2, #chat)
+    assert.equal(1, #endings)
+  end)
+
+  it("commits nothing of an answer that was there already", function()
+    -- the end of it cannot be told yet, as when there is no memory
+    local chat, drain = converse(), core.drain
+    core.drain = function()
+      error("not enough memory", 0)
+    end
+    local worked, problem = pcall(function()
+      local request = core.request_start
+      core.request_start = function(sent)
+        request(sent)
+        step_until(function() return core.has_ended(sent) end)
+      end
+      local sent, err = pcall(chat.send, chat, "Hi")
+      core.request_start = request
+      error(err, sent and 1 or 0)
+    end)
+    core.drain = drain
+    assert.is_false(worked)
+    assert.equal("not enough memory", problem)
+    -- the next one begins before the old one's end is told
+    assert.equal(0, #chat)
+    assert.equal("ok", assert(chat:send("Again")).content)
+    assert.equal("Again", chat:messages()[1].content)
+    assert.equal(2, #chat)
+    assert.equal(0, client:active())
+    assert.equal("ok", assert(chat:send("And again")).content)
+    assert.equal(4, #chat)
+  end)
+
+  it("lets the others go on", function()
+    local other = start(converse(), "Hello")
+    interrupted(0, converse())
+    assert.equal("ok", assert(other.request:wait()).content)
+  end)
+end)
+
 describe("when references are dropped", function()
+  it("a conversation does not hold the requests that it has made", function()
+    local chat, seen = converse(), setmetatable({}, { __mode = "k" })
+    local request = chat:start("Hi")
+    seen[request] = true
+    assert(request:wait())
+    request = nil -- luacheck: ignore 311
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(seen))
+    assert.equal(2, #chat)
+  end)
+
   it("a request goes on and tells its end", function()
     server:stream({ text("a"), text("b"), STOP .. DONE }, { pause = 0.01 })
     local done, delta = 0, ""

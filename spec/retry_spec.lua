@@ -4,9 +4,9 @@
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
 
-local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC") or os.getenv("ASAN_OPTIONS")
 local HEAD = sse.head
 
 local server, client
@@ -287,7 +287,7 @@ describe("a request is sent again", function()
     assert.equal(2, err.attempts)
     assert.equal(1, #failures)
     assert.is_true(failures[1].wait >= 0.375 and failures[1].wait <= 0.5)
-    assert.is_true(core.now() - began >= failures[1].wait - 0.001)
+    assert.is_true(core.now() - began >= failures[1].wait)
     assert.is_nil(err.retry_after)
     own:close()
   end)
@@ -409,25 +409,81 @@ describe("a request is sent again", function()
 
     it("that it keeps", function()
       refuse(503, { ["retry-after-ms"] = "80" })
+      local waits = {}
       local began = core.now()
-      assert(converse():send("Hi"))
+      assert(converse():send("Hi", { on_retry = function(event)
+        waits[#waits + 1] = event.wait
+      end }))
       local took = core.now() - began
-      assert.is_true(took >= 0.08, took)
-      assert.is_true(took < 0.3 or SLOW ~= nil, took)
+      assert.equal("0.08", table.concat(waits, " "))
+      assert.is_true(took >= 0.08 and took < 2, took)
       local requests = server:requests()
-      assert.is_true(requests[2].time - requests[1].time >= 0.079)
+      local between = requests[2].time - requests[1].time
+      assert.is_true(between >= 0.08, between)
+    end)
+
+    -- Starts a request that waits for so many milliseconds; returns it a little
+    -- before its time is up.
+    local function about_to_go(ms)
+      server:reset()
+      refuse(503, { ["retry-after-ms"] = tostring(ms) })
+      local request = assert(converse():start("Hi"))
+      poll_until(function() return request:state() == "waiting" end)
+      core.sleep(ms / 1000 - 0.0007)
+      return request
+    end
+
+    it("whose last millisecond is not spent asking whether it is over", function()
+      local polls, sleeps, rounds = 0, 0, 20
+      for _ = 1, rounds do
+        local request = about_to_go(10)
+        while request:state() == "waiting" do
+          client:poll(1)
+          polls = polls + 1
+        end
+        request:wait()
+        -- a host that knows whole milliseconds only, as libuv's timers do
+        request = about_to_go(10)
+        while request:state() == "waiting" do
+          core.sleep(math.floor(client:timeout() * 1000) / 1000)
+          client:poll()
+          sleeps = sleeps + 1
+        end
+        request:wait()
+      end
+      -- once each, and once more where libcurl had something to do
+      assert.is_true(polls <= 2 * rounds, polls)
+      assert.is_true(sleeps <= 2 * rounds, sleeps)
+    end)
+
+    it("that is never shorter than it was to be", function()
+      for _ = 1, 40 do
+        server:reset()
+        refuse(503, { ["retry-after-ms"] = "5" })
+        -- asked all the time: a host that sleeps comes a little late
+        local began = core.now()
+        local request = assert(converse():start("Hi"))
+        while client:active() > 0 do
+          client:poll()
+        end
+        local took = core.now() - began
+        assert(request:wait())
+        local requests = server:requests()
+        local between = requests[2].time - requests[1].time
+        assert.is_true(took >= 0.005 and between >= 0.005, took .. " " .. between)
+      end
     end)
 
     it("in which a frame costs nothing and the countdown can be shown", function()
       refuse(503, { ["retry-after-ms"] = "150" })
-      local frames, longest, states, wait = 0, 0, {}, nil
+      local frames, long, states, wait = 0, 0, {}, nil
       local request = assert(converse():start("Hi", { on_retry = function(event)
         wait = event.wait
       end }))
       while client:active() > 0 do
         local began = core.now()
         opperchat.poll()
-        longest = math.max(longest, core.now() - began)
+        long = long + (core.now() - began > 0.01 and 1 or 0)
         states[request:state()] = (states[request:state()] or 0) + 1
         frames = frames + 1
         if wait and request:state() == "waiting" then
@@ -439,7 +495,8 @@ describe("a request is sent again", function()
       assert.equal(0.15, wait)
       assert.is_true(frames > 20, frames)
       assert.is_true(states.waiting > 15, states.waiting)
-      assert.is_true(longest < 0.05 or SLOW ~= nil, longest)
+      -- a busy machine may hold up some of them
+      assert.is_true(long < frames / 4, long .. " of " .. frames)
       assert.equal("ok", request:wait().content)
     end)
 
@@ -480,7 +537,7 @@ describe("a request is sent again", function()
     end
 
     local function ended(code, began)
-      assert.is_true(core.now() - began < (SLOW and 1 or 0.02), core.now() - began)
+      assert.is_true(core.now() - began < 1, core.now() - began)
       assert.equal(1, endings)
       assert.equal("cancelled", err.kind)
       assert.equal(code, err.code)
@@ -596,7 +653,7 @@ describe("a request is sent again", function()
   end)
 
   it("within all of its time", function()
-    local own = new_client { timeout = { total = 0.15 } }
+    local own = new_client { timeout = { total = 0.4 } }
     -- no wait that could not end in time
     refuse(503, { ["retry-after-ms"] = "5000" })
     local began = core.now()
@@ -604,17 +661,17 @@ describe("a request is sent again", function()
     assert.equal(503, err.status)
     assert.equal(1, err.attempts)
     assert.equal(5, err.retry_after)
-    assert.is_true(core.now() - began < 0.15)
+    assert.is_true(core.now() - began < 0.4)
     -- what is left of it is for the next try
     server:reset()
-    refuse(503, { ["retry-after-ms"] = "60" })
+    refuse(503, { ["retry-after-ms"] = "300" })
     server:script { { "stall" } }
     began = core.now()
     _, err = converse({ client = own }):send("Hi")
     local took = core.now() - began
     assert.equal("total_timeout", err.code)
     assert.equal(2, err.attempts)
-    assert.is_true(took >= 0.149 and (took < 0.21 or SLOW ~= nil), took)
+    assert.is_true(took >= 0.4 and took < 0.3 + 0.4, took)
     own:close()
   end)
 
@@ -716,15 +773,9 @@ describe("a request is sent again", function()
   end)
 
   it("and leaves nothing behind", function()
-    -- the pipe to the one that counts may have both its ends for a moment
-    local function descriptors()
-      local least = math.huge
-      for _ = 1, 5 do
-        local pipe = io.popen("sleep 0.01; ls /proc/$PPID/fd 2>/dev/null | wc -l")
-        least = math.min(least, pipe:read("*n"))
-        pipe:close()
-      end
-      return least
+    if not shell.count_descriptors() then
+      pending("no /proc")
+      return
     end
     local function round()
       refuse(503, { ["retry-after-ms"] = "1" })
@@ -738,13 +789,13 @@ describe("a request is sent again", function()
     end
     collectgarbage()
     collectgarbage()
-    local before = descriptors()
+    local before = shell.count_descriptors()
     for _ = 1, 10 do
       round()
     end
     collectgarbage()
     collectgarbage()
-    local after = descriptors()
+    local after = shell.count_descriptors()
     assert.is_true(after <= before, before .. " descriptors, then " .. after)
   end)
 
@@ -944,13 +995,14 @@ describe("a request is sent again", function()
       assert.equal(6, err.attempts)
       own:close()
       server:reset()
-      own = new_client { timeout = { total = 0.1 } }
-      server:reply { status = 404, delay = 0.07, body = "{}" }
+      own = new_client { timeout = { total = 0.4 } }
+      server:reply { status = 404, delay = 0.3, body = "{}" }
       server:script { { "stall" } }
       local began = core.now()
       _, err = converse({ client = own, fallback_models = { "b" } }):send("Hi")
       assert.equal("total_timeout", err.code)
-      assert.is_true(core.now() - began < 0.16 or SLOW ~= nil, core.now() - began)
+      local took = core.now() - began
+      assert.is_true(took >= 0.4 and took < 0.3 + 0.4, took)
       own:close()
     end)
 

@@ -287,6 +287,88 @@ describe("save and load", function()
     assert.is_nil(text:find("tmp"))
   end)
 
+  local function temporaries()
+    local pipe = assert(io.popen("ls -A " .. folder .. " | grep '^[.]opperchat-'"))
+    local names = {}
+    for name in pipe:lines() do
+      names[#names + 1] = name
+    end
+    pipe:close()
+    return names
+  end
+
+  it("remove what a process has left that was killed while it saved", function()
+    local path = path_of("saved")
+    local program = write_file("program.lua", ([[
+      local opperchat, store = require "opperchat", require "opperchat.store"
+      local chat = opperchat.conversation()
+      for i = 1, 3000 do
+        chat:append("user", ("x"):rep(100)):append("assistant", "y")
+      end
+      assert(store.save(chat, %q))
+      print "ready"
+      io.stdout:flush()
+      while true do
+        assert(store.save(chat, %q))
+      end
+    ]]):format(path, path))
+    local chat = opperchat.conversation()
+    chat:append("user", "x")
+    local tries = 0
+    repeat
+      tries = tries + 1
+      assert.is_true(tries < 100, "it was never killed while it saved")
+      local pipe = assert(io.popen("echo $$; exec " .. quote(interpreter()) .. " " .. program))
+      local pid = pipe:read("*l")
+      assert.equal("ready", pipe:read("*l"))
+      shell("sleep 0.0" .. tries % 10)
+      shell("kill -9 " .. pid)
+      pipe:close()
+    until #temporaries() > 0
+    assert.equal(6000, #assert(store.load(path)))
+    -- any other save to this folder will do
+    assert(store.save(chat, path_of("other")))
+    assert.equal("", table.concat(temporaries(), " "))
+  end)
+
+  it("leave alone what is somebody else's", function()
+    local digits = "0123456789abcdef"
+    local has_flock = os.execute("command -v flock >/dev/null")
+    if has_flock ~= true and has_flock ~= 0 then
+      pending("no flock command")
+      return
+    end
+    local kept = {
+      ".opperchat-" .. digits:reverse() .. ".tmp",        -- a folder
+      ".opperchat-" .. digits:sub(2) .. "0.tmp",          -- is being written
+      ".opperchat-" .. digits:upper() .. ".tmp", ".opperchat-" .. digits .. "0.tmp",
+      ".opperchat-" .. digits .. ".tmp~", ".opperchat-x.tmp",
+    }
+    shell("mkdir " .. path_of(kept[1]))
+    for i = 2, #kept do
+      write_file(kept[i], "x")
+    end
+    local lock = assert(io.popen("flock -x " .. path_of(kept[2]) .. " sh -c 'echo locked >"
+      .. path_of("said") .. "; read _'", "w"))
+    local tries = 0
+    while not read_file(path_of("said")) do
+      tries = tries + 1
+      assert.is_true(tries < 1000, "no lock")
+      shell("sleep 0.01")
+    end
+    write_file(".opperchat-" .. digits .. ".tmp", "left behind")
+    local chat = opperchat.conversation()
+    chat:append("user", "x")
+    assert(store.save(chat, path_of("mine")))
+    table.sort(kept)
+    local left = temporaries()
+    table.sort(left)
+    assert.equal(table.concat(kept, "\n"), table.concat(left, "\n"))
+    lock:write("\n")
+    lock:close()
+    shell("rm -r " .. folder .. "/.opperchat-*")
+  end)
+
   it("read and write numbers the same in any locale", function()
     local name = "de_DE.UTF-8"
     local made = os.execute("unset LD_PRELOAD; localedef -i de_DE -f UTF-8 "

@@ -35,6 +35,7 @@ typedef struct lrequest {
   int keep_partial;         /* an answer cut short is kept as well */
   int is_settled;
   int is_cancelled;         /* by the program: it wants no more deltas */
+  int is_abandoned;         /* nobody waits: nothing is to be committed */
   struct told told;         /* how much of the reply handlers have seen */
   size_t taken;             /* and how much of the content was asked for */
   int told_retries;         /* so many of them on_retry was told */
@@ -84,6 +85,14 @@ static int passes_check(lua_State *L) {
   return 0;
 }
 
+static void push_failure(lua_State *L, const oc_exchange *exchange,
+                         oc_code code) {
+  oc_error error;
+  memset(&error, 0, sizeof error);
+  error.code = code;
+  loutcome_push_error(L, exchange, &error);
+}
+
 /*
  * The end of a conversation's request: the turn is committed, and the
  * outcome left in the state on top of the stack.
@@ -91,13 +100,16 @@ static int passes_check(lua_State *L) {
 static void settle_turn(lua_State *L, lrequest *request) {
   oc_exchange *exchange = request->exchange;
   lconversation *conversation;
-  int is_done = oc_exchange_state(exchange) == OC_STATE_DONE;
+  int has_reply = oc_exchange_state(exchange) == OC_STATE_DONE;
+  int is_done = has_reply && !request->is_abandoned;
   int is_good;
   oc_code code = OC_OK;
 
   /* all that may raise comes before the turn is committed */
   if(is_done)
     loutcome_push_reply(L, exchange);
+  else if(has_reply)
+    push_failure(L, exchange, OC_E_CANCELLED);
   else
     loutcome_push_error(L, exchange, oc_exchange_error(exchange));
   lua_setfield(L, -2, "result");
@@ -112,7 +124,7 @@ static void settle_turn(lua_State *L, lrequest *request) {
   lua_pop(L, 1);
   if(is_good)
     code = commit(request, conversation, 0);
-  else if(!is_done && request->keep_partial
+  else if(!is_done && request->keep_partial && !request->is_abandoned
           && oc_exchange_reply(exchange)->content.buf.len)
     is_good = !commit(request, conversation, 1);
   if(is_good && !code) {
@@ -122,10 +134,7 @@ static void settle_turn(lua_State *L, lrequest *request) {
   }
   if(code) {
     /* nothing was committed: this may be tried again */
-    oc_error error;
-    memset(&error, 0, sizeof error);
-    error.code = code;
-    loutcome_push_error(L, exchange, &error);
+    push_failure(L, exchange, code);
     lua_setfield(L, -2, "result");
     lua_pushboolean(L, 1);
     lua_setfield(L, -2, "failed");
@@ -136,7 +145,8 @@ static void settle_turn(lua_State *L, lrequest *request) {
   request->is_settled = 1;
   oc_history_free(&request->history);
   oc_history_free(&request->base);
-  if(conversation)
+  /* one that was abandoned may have another request by now */
+  if(conversation && !request->is_abandoned)
     conversation->is_busy = 0;
 }
 
@@ -487,11 +497,12 @@ static int content(lua_State *L) {
 
 /* {==== making and sending ==== */
 
+/* A time limit, rounded up: 0.29 is a little less in binary. 0: none. */
 static int64_t milliseconds(lua_State *L, int index, const char *name) {
   double seconds = lutil_number_field(L, index, name, 0);
-  if(seconds <= 0)
+  if(seconds <= 0 || seconds > 1e9)
     return 0;
-  return seconds > 1e9 ? 0 : seconds < 0.001 ? 1 : (int64_t)(seconds * 1000);
+  return seconds < 0.001 ? 1 : (int64_t)(seconds * 1000 + 0.999);
 }
 
 /* A number of retries. */
@@ -814,6 +825,28 @@ static int request_cancel(lua_State *L) {
   return 0;
 }
 
+/*
+ * request_abandon(request): ends it and gives its conversation free, to
+ * which nothing will be committed even if the answer is there already. Asks
+ * for no memory.
+ */
+static int request_abandon(lua_State *L) {
+  lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  lconversation *conversation;
+
+  request->is_cancelled = 1;
+  oc_exchange_cancel(request->exchange, OC_E_CANCELLED);
+  if(request->is_settled || request->is_abandoned)
+    return 0;
+  request->is_abandoned = 1;
+  lcompat_get_uservalue(L, 1);
+  lua_getfield(L, -1, "conversation");
+  conversation = lconversation_test(L, -1);
+  if(conversation)
+    conversation->is_busy = 0;
+  return 0;
+}
+
 /* request_raw(request) -> the whole answer as JSON text | nil */
 static int request_raw(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
@@ -874,6 +907,7 @@ void lrequest_register(lua_State *L) {
     { "request_retries", request_retries },
     { "request_pace", request_pace },
     { "request_cancel", request_cancel },
+    { "request_abandon", request_abandon },
     { "request_abort", request_abort },
     { "request_state", request_state },
     { "request_raw", request_raw },

@@ -39,9 +39,9 @@ struct oc_client {
   int is_broken;              /* an action of libcurl's has failed */
   oc_exchange *news_first;    /* queue; each holds a reference */
   oc_exchange *news_last;
-  int64_t now_ms;
-  int64_t curl_deadline_ms;   /* when libcurl wants to be called */
-  int64_t next_deadline_ms;   /* no exchange's deadline is before this */
+  int64_t now_us;
+  int64_t curl_deadline_us;   /* when libcurl wants to be called */
+  int64_t next_deadline_us;   /* no exchange's deadline is before this */
   int has_tls;                /* SIGPIPE must be held back */
   int is_disposed;            /* its owner is gone */
   char *base_url;
@@ -138,8 +138,9 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user,
 static int on_timer(CURLM *multi, long timeout_ms, void *user) {
   oc_client *client = user;
   (void)multi;
-  client->curl_deadline_ms = timeout_ms < 0 ? OC_NEVER
-                                            : oc_now_ms() + timeout_ms;
+  client->curl_deadline_us = timeout_ms < 0 ? OC_NEVER
+                                            : oc_now_us()
+                                              + timeout_ms * OC_MS;
   return 0;
 }
 
@@ -299,9 +300,9 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
     return NULL;
   }
   client->refs = 1;
-  client->curl_deadline_ms = OC_NEVER;
-  client->next_deadline_ms = OC_NEVER;
-  client->now_ms = oc_now_ms();
+  client->curl_deadline_us = OC_NEVER;
+  client->next_deadline_us = OC_NEVER;
+  client->now_us = oc_now_us();
   client->http2 = options->http2;
   client->trusts_only = options->trusts_only;
   client->skip_verify = options->skip_verify;
@@ -377,8 +378,8 @@ void oc_client_close(oc_client *client) {
   }
   oc_poller_free(client->poller);
   client->poller = NULL;
-  client->curl_deadline_ms = OC_NEVER;
-  client->next_deadline_ms = OC_NEVER;
+  client->curl_deadline_us = OC_NEVER;
+  client->next_deadline_us = OC_NEVER;
   wipe_secrets(client);
 }
 
@@ -578,7 +579,7 @@ static void unlist(oc_client *client, oc_exchange *exchange) {
   links->before = links->behind = NULL;
   links->is_listed = 0;
   if(!--client->active)
-    client->next_deadline_ms = OC_NEVER;
+    client->next_deadline_us = OC_NEVER;
 }
 
 static void enlist(oc_client *client, oc_exchange *exchange) {
@@ -635,7 +636,7 @@ static void act(oc_client *client, curl_socket_t fd, int events) {
 
 static void run_timers(oc_client *client) {
   /* libcurl sets the next one while it works on this */
-  client->curl_deadline_ms = OC_NEVER;
+  client->curl_deadline_us = OC_NEVER;
   act(client, CURL_SOCKET_TIMEOUT, 0);
 }
 
@@ -644,7 +645,7 @@ CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
   CURLMcode result;
   sigpipe_guard guard;
 
-  client->now_ms = oc_now_ms();
+  client->now_us = oc_now_us();
   sigpipe_hold(client, &guard);
   result = curl_multi_add_handle(client->multi, easy);
   if(!result) {
@@ -673,7 +674,7 @@ CURLcode oc_client_resume(oc_client *client, CURL *easy) {
   CURLcode result;
   sigpipe_guard guard;
 
-  client->now_ms = oc_now_ms();
+  client->now_us = oc_now_us();
   sigpipe_hold(client, &guard);
   /* hands over what it has kept back, and sets a timer to go on */
   result = curl_easy_pause(easy, CURLPAUSE_CONT);
@@ -683,10 +684,10 @@ CURLcode oc_client_resume(oc_client *client, CURL *easy) {
 }
 
 void oc_client_wait(oc_client *client, oc_exchange *exchange,
-                    int64_t deadline_ms) {
+                    int64_t deadline_us) {
   enlist(client, exchange);
   client->waiting++;
-  oc_client_note_deadline(client, deadline_ms);
+  oc_client_note_deadline(client, deadline_us);
 }
 
 void oc_client_stop_waiting(oc_client *client, oc_exchange *exchange) {
@@ -730,13 +731,13 @@ size_t oc_client_active(const oc_client *client) {
   return client->active;
 }
 
-void oc_client_note_deadline(oc_client *client, int64_t deadline_ms) {
-  if(deadline_ms < client->next_deadline_ms)
-    client->next_deadline_ms = deadline_ms;
+void oc_client_note_deadline(oc_client *client, int64_t deadline_us) {
+  if(deadline_us < client->next_deadline_us)
+    client->next_deadline_us = deadline_us;
 }
 
 int64_t oc_client_now(const oc_client *client) {
-  return client->now_ms;
+  return client->now_us;
 }
 
 /*
@@ -748,20 +749,24 @@ static void check_deadlines(oc_client *client) {
   oc_exchange *exchange;
   oc_exchange *behind;
 
-  if(client->now_ms < client->next_deadline_ms)
+  if(client->now_us < client->next_deadline_us)
     return;
-  client->next_deadline_ms = OC_NEVER;
+  client->next_deadline_us = OC_NEVER;
   for(exchange = client->first; exchange; exchange = behind) {
     int64_t deadline = oc_exchange_deadline(exchange);
     behind = oc_exchange_links(exchange)->behind;
-    if(deadline <= client->now_ms)
+    if(deadline <= client->now_us)
       oc_exchange_expire(exchange);
     else
       oc_client_note_deadline(client, deadline);
   }
 }
 
-/* Milliseconds until a deadline, or libcurl, is due; -1: not at all. */
+/*
+ * Milliseconds until a deadline, or libcurl, is due; -1: not at all. They
+ * are rounded up: whoever sleeps for so long finds that it has passed, and
+ * does not come back again and again in its last millisecond.
+ */
 static int64_t due_ms(const oc_client *client) {
   int64_t deadline;
   int64_t now;
@@ -772,12 +777,12 @@ static int64_t due_ms(const oc_client *client) {
   if(client->is_broken
      || client->running < (int)(client->active - client->waiting))
     return 0;
-  deadline = client->curl_deadline_ms < client->next_deadline_ms
-             ? client->curl_deadline_ms : client->next_deadline_ms;
+  deadline = client->curl_deadline_us < client->next_deadline_us
+             ? client->curl_deadline_us : client->next_deadline_us;
   if(deadline == OC_NEVER)
     return -1;
-  now = oc_now_ms();
-  return deadline > now ? deadline - now : 0;
+  now = oc_now_us();
+  return deadline > now ? (deadline - now + OC_MS - 1) / OC_MS : 0;
 }
 
 int64_t oc_client_timeout_ms(oc_client *client) {
@@ -811,12 +816,12 @@ void oc_client_step(oc_client *client, int64_t wait_ms, int anyway) {
     wait_ms = INT_MAX;
   do {
     count = oc_poller_wait(client->poller, (int)wait_ms, ready, MAX_READY);
-    client->now_ms = oc_now_ms();
-    if(count > 0 || client->now_ms >= client->curl_deadline_ms) {
+    client->now_us = oc_now_us();
+    if(count > 0 || client->now_us >= client->curl_deadline_us) {
       sigpipe_hold(client, &guard);
       for(i = 0; i < count; i++)
         act(client, ready[i].fd, ready[i].events);
-      if(client->now_ms >= client->curl_deadline_ms)
+      if(client->now_us >= client->curl_deadline_us)
         run_timers(client);
       sigpipe_release(&guard);
     }

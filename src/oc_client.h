@@ -93,7 +93,8 @@ oc_exchange *oc_client_next(oc_client *client);
 size_t oc_client_active(const oc_client *client);
 /* The descriptor to watch for reading, -1: none (see oc_poller). */
 int oc_client_fd(const oc_client *client);
-/* Milliseconds until oc_client_step() is due anyway; -1: not at all. */
+/* Milliseconds until oc_client_step() is due anyway, rounded up; -1: not at
+   all. */
 int64_t oc_client_timeout_ms(oc_client *client);
 
 /* Whether the client has a key of its own. */
@@ -140,7 +141,7 @@ void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy);
  * ended, until oc_exchange_expire() is due for it.
  */
 void oc_client_wait(oc_client *client, oc_exchange *exchange,
-                    int64_t deadline_ms);
+                    int64_t deadline_us);
 void oc_client_stop_waiting(oc_client *client, oc_exchange *exchange);
 /* Queues the exchange for oc_client_next(), once. */
 void oc_client_news(oc_client *client, oc_exchange *exchange);
@@ -149,8 +150,8 @@ CURLcode oc_client_resume(oc_client *client, CURL *easy);
 /* A request goes to another place than the client's own. */
 void oc_client_note_url(oc_client *client, const char *url);
 /* A deadline may have come closer. */
-void oc_client_note_deadline(oc_client *client, int64_t deadline_ms);
-/* The time of the current step, milliseconds. */
+void oc_client_note_deadline(oc_client *client, int64_t deadline_us);
+/* The time of the current step, by oc_clock. */
 int64_t oc_client_now(const oc_client *client);
 
 /* }==== */

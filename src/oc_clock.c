@@ -31,6 +31,6 @@ void oc_sleep_us(int64_t us) {
 }
 #endif
 
-int64_t oc_now_ms(void) {
-  return oc_now_us() / 1000;
+double oc_seconds_between(int64_t from_us, int64_t to_us) {
+  return (double)(to_us - from_us) / 1e6;
 }

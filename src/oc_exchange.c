@@ -1,13 +1,11 @@
-#include "oc_exchange.h"
+#include "oc_exchange_private.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "oc_alloc.h"
 #include "oc_clock.h"
 #include "oc_curl_error.h"
-#include "oc_response.h"
 #include "oc_retry.h"
 #include "oc_url.h"
 
@@ -19,48 +17,7 @@
 /* ...smaller ones leave in one packet with the headers. */
 #define SMALL_BODY (32 * 1024)
 
-struct oc_exchange {
-  unsigned refs;
-  oc_client *client;            /* the setup's */
-  oc_links links;
-  oc_state state;
-  CURL *easy;                   /* NULL unless under way */
-  oc_setup *setup;              /* owned: one reference */
-  char *moved_to;               /* where a redirect led, NULL: nowhere */
-  oc_body body;
-  struct curl_slist large;      /* one more header of a large body */
-  oc_buf small;                 /* a copy of a small body, see send_request */
-  int is_stream;
-  int64_t tag;
-  int attempts;
-  int retries;                  /* attempts after failures */
-  int max_retries;
-  int64_t retry_wait_ms;        /* how long the next one waits */
-  int64_t retry_at_ms;          /* when it is sent */
-  int redirects;
-  int has_reader;               /* it takes the answer as it arrives */
-  size_t taken;                 /* bytes of it, so far */
-  int is_paused;                /* until it has taken the rest */
-  oc_response response;
-  oc_error error;               /* code is OC_OK unless it failed */
-  oc_error last_error;          /* of the attempt before this one */
-  char detail[CURL_ERROR_SIZE]; /* libcurl's own words */
-  /* times, milliseconds of oc_clock */
-  int64_t started_ms;
-  int64_t sent_ms;              /* the same of this attempt */
-  int64_t life_ms;              /* when the last byte arrived */
-  int64_t first_token_ms;       /* 0: none yet */
-  int64_t done_ms;              /* "[DONE]" arrived, 0: not yet */
-  oc_timing timing;
-  oc_peer peer;
-  oc_take *take;                /* this attempt's record, NULL: none */
-  int is_broken;                /* the transfer failed, and not the answer */
-  const oc_recording *playing;  /* in the place of a transfer, or NULL */
-  int has_played_head;
-  size_t piece;                 /* to be played next */
-};
-
-static void read_status(oc_exchange *exchange) {
+void oc_exchange_read_status(oc_exchange *exchange) {
   long status = 0;
   if(exchange->playing) {
     exchange->response.status = exchange->has_played_head
@@ -73,9 +30,9 @@ static void read_status(oc_exchange *exchange) {
 
 /* The first text, reasoning or tool fragment: a shorter deadline begins. */
 static void note_output(oc_exchange *exchange) {
-  if(!exchange->first_token_ms
+  if(!exchange->first_token_us
      && oc_response_has_output(&exchange->response)) {
-    exchange->first_token_ms = exchange->life_ms;
+    exchange->first_token_us = exchange->life_us;
     oc_client_note_deadline(exchange->client,
                             oc_exchange_deadline(exchange));
   }
@@ -86,7 +43,7 @@ static void note_output(oc_exchange *exchange) {
 static size_t on_header(char *line, size_t size, size_t count, void *user) {
   oc_exchange *exchange = user;
   size_t len = size * count;
-  exchange->life_ms = oc_client_now(exchange->client);
+  exchange->life_us = oc_client_now(exchange->client);
   return oc_response_header(&exchange->response, line, len,
                             &exchange->error) ? 0 : len;
 }
@@ -98,14 +55,14 @@ static int is_behind(const oc_exchange *exchange) {
          && oc_reply_size(&exchange->response.reply) - exchange->taken >= limit;
 }
 
-static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
+size_t oc_exchange_on_body(char *bytes, size_t size, size_t count, void *user) {
   oc_exchange *exchange = user;
   oc_response *response = &exchange->response;
   size_t len = size * count;
 
   if(!len)
     return 0;
-  exchange->life_ms = oc_client_now(exchange->client);
+  exchange->life_us = oc_client_now(exchange->client);
   if(exchange->has_reader && is_behind(exchange)) {
     exchange->is_paused = 1;
     return CURL_WRITEFUNC_PAUSE;
@@ -113,16 +70,16 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   exchange->state = OC_STATE_RECEIVING;
   /* what the caller has not seen yet comes together with this */
   if(exchange->take)
-    oc_take_bytes(exchange->take, bytes, len, exchange->life_ms,
+    oc_take_bytes(exchange->take, bytes, len, exchange->life_us,
                   exchange->links.has_news);
   if(response->mode == OC_RESPONSE_UNKNOWN)
-    read_status(exchange);
+    oc_exchange_read_status(exchange);
   if(oc_response_body(response, bytes, len, &exchange->error))
     return 0;
-  if(response->reply.is_done && !exchange->done_ms) {
-    exchange->done_ms = exchange->life_ms;
+  if(response->reply.is_done && !exchange->done_us) {
+    exchange->done_us = exchange->life_us;
     oc_client_note_deadline(exchange->client,
-                            exchange->done_ms + DONE_GRACE_MS);
+                            exchange->done_us + DONE_GRACE_MS * OC_MS);
   }
   note_output(exchange);
   if(response->mode == OC_RESPONSE_STREAM)
@@ -186,72 +143,6 @@ oc_exchange *oc_exchange_ref(oc_exchange *exchange) {
   return exchange;
 }
 
-/* {==== recording ==== */
-
-/* Whether the answer is not to blame, as far as it came. */
-static int is_of_transfer(const oc_exchange *exchange) {
-  switch(oc_code_kind(exchange->error.code)) {
-  case OC_KIND_NETWORK:
-  case OC_KIND_TLS:
-  case OC_KIND_TIMEOUT:
-  case OC_KIND_CANCELLED:
-  case OC_KIND_LIMIT:
-    return 1;
-  default:
-    return exchange->is_broken;
-  }
-}
-
-/* Behind the client's base_url, or where a redirect led; NULL: no memory.
-   The caller frees. */
-static char *path_of(const oc_exchange *exchange) {
-  const char *path = exchange->setup->url
-                     + strlen(oc_client_base_url(exchange->client));
-  return exchange->moved_to ? oc_url_path(exchange->moved_to)
-                            : oc_strndup(path, strlen(path));
-}
-
-/* This attempt is over: writes down what there is to be recorded.
-   `location`: where it is redirected to, NULL: nowhere. */
-static void end_take(oc_exchange *exchange, const char *location,
-                     int64_t retry_ms) {
-  oc_take *take = exchange->take;
-  oc_take_end end;
-  long status = 0;
-  char *path;
-
-  if(!take)
-    return;
-  exchange->take = NULL;
-  path = path_of(exchange);
-  memset(&end, 0, sizeof end);
-  end.method = exchange->setup->is_get ? "GET" : "POST";
-  end.path = path ? path : "";
-  end.attempt = exchange->attempts;
-  end.headers = exchange->setup->headers;
-  end.body = exchange->setup->is_get ? NULL : &exchange->body;
-  end.response = &exchange->response;
-  end.is_stream = exchange->response.mode == OC_RESPONSE_STREAM;
-  end.location = location;
-  end.error = is_of_transfer(exchange) ? &exchange->error : NULL;
-  end.connect = -1;
-  if(exchange->easy) {
-    curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME,
-                      &end.connect);
-    curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME,
-                      &end.first_byte);
-  }
-  end.status = (int)status;
-  end.retry_ms = retry_ms;
-  end.now_ms = oc_now_ms();
-  end.is_same = exchange->links.has_news;
-  oc_take_finish(take, &end);
-  oc_free(path);
-}
-
-/* }==== */
-
 /* Takes the transfer out of libcurl's hands. */
 static void release_easy(oc_exchange *exchange) {
   if(exchange->playing) {
@@ -274,7 +165,7 @@ void oc_exchange_unref(oc_exchange *exchange) {
   if(exchange->take) {
     oc_error_set(&exchange->error, OC_E_CANCELLED, "%s",
                  oc_code_message(OC_E_CANCELLED));
-    end_take(exchange, NULL, -1);
+    oc_exchange_end_take(exchange, NULL, -1);
   }
   release_easy(exchange);
   oc_free(exchange->moved_to);
@@ -293,12 +184,12 @@ void oc_exchange_unref(oc_exchange *exchange) {
 
 /* Nothing of the request is needed any more once it has ended. */
 static void end(oc_exchange *exchange, oc_state state) {
-  end_take(exchange, NULL, -1);
+  oc_exchange_end_take(exchange, NULL, -1);
   exchange->timing.total =
-    (double)(oc_now_ms() - exchange->started_ms) / 1000.0;
-  if(exchange->first_token_ms)
+    oc_seconds_between(exchange->started_us, oc_now_us());
+  if(exchange->first_token_us)
     exchange->timing.first_token =
-      (double)(exchange->first_token_ms - exchange->started_ms) / 1000.0;
+      oc_seconds_between(exchange->started_us, exchange->first_token_us);
   if(exchange->state == OC_STATE_WAITING)
     oc_client_stop_waiting(exchange->client, exchange);
   exchange->state = state;
@@ -370,22 +261,21 @@ static int waits_to_retry(oc_exchange *exchange) {
   exchange->retry_wait_ms = wait;
   if(exchange->playing)
     wait = oc_player_scale(oc_client_player(exchange->client), wait);
-  exchange->retry_at_ms = oc_now_ms() + wait;
+  exchange->retry_at_us = oc_now_us() + wait * OC_MS;
   return !setup->deadlines.total_ms
-         || exchange->retry_at_ms
-            < exchange->started_ms + setup->deadlines.total_ms;
+         || exchange->retry_at_us
+            < exchange->started_us + setup->deadlines.total_ms * OC_MS;
 }
 
-/* An attempt has come to nothing: `error` says why. */
-static void fail(oc_exchange *exchange) {
+void oc_exchange_fail(oc_exchange *exchange) {
   hide_key(exchange);
   exchange->error.status = exchange->response.status;
   if(exchange->state != OC_STATE_WAITING && waits_to_retry(exchange)) {
-    end_take(exchange, NULL, exchange->retry_wait_ms);
+    oc_exchange_end_take(exchange, NULL, exchange->retry_wait_ms);
     release_easy(exchange);
     exchange->retries++;
     exchange->state = OC_STATE_WAITING;
-    oc_client_wait(exchange->client, exchange, exchange->retry_at_ms);
+    oc_client_wait(exchange->client, exchange, exchange->retry_at_us);
     /* whoever counts down wants to know */
     oc_client_news(exchange->client, exchange);
     return;
@@ -395,10 +285,10 @@ static void fail(oc_exchange *exchange) {
   end(exchange, OC_STATE_FAILED);
 }
 
-static void fail_with(oc_exchange *exchange, oc_code code) {
+void oc_exchange_fail_with(oc_exchange *exchange, oc_code code) {
   oc_error_clear(&exchange->error);
   oc_error_set(&exchange->error, code, "%s", oc_code_message(code));
-  fail(exchange);
+  oc_exchange_fail(exchange);
 }
 
 /* The cost of a whole response may stand in a header only. */
@@ -417,19 +307,18 @@ static void read_cost(oc_exchange *exchange) {
   }
 }
 
-/* The body is complete: is the answer? */
-static void finish_body(oc_exchange *exchange) {
+void oc_exchange_finish_body(oc_exchange *exchange) {
   int failed = oc_response_finish(&exchange->response, &exchange->error);
   note_output(exchange);
   if(failed) {
-    fail(exchange);
+    oc_exchange_fail(exchange);
     return;
   }
   read_cost(exchange);
   end(exchange, OC_STATE_DONE);
 }
 
-static const char *url_of(const oc_exchange *exchange) {
+const char *oc_exchange_url(const oc_exchange *exchange) {
   return exchange->moved_to ? exchange->moved_to : exchange->setup->url;
 }
 
@@ -437,7 +326,7 @@ static const char *url_of(const oc_exchange *exchange) {
 static int follow(oc_exchange *exchange, const char *location) {
   char *url;
 
-  if(!oc_url_may_follow(url_of(exchange), location)) {
+  if(!oc_url_may_follow(oc_exchange_url(exchange), location)) {
     oc_error_set(&exchange->error, OC_E_REDIRECT,
                  "HTTP status %d: a redirect to another server is not "
                  "followed", exchange->response.status);
@@ -461,8 +350,7 @@ static int follow(oc_exchange *exchange, const char *location) {
   return 1;
 }
 
-/* Whether the response is a redirect that keeps method and body. */
-static int is_redirect(int status) {
+int oc_exchange_is_redirect(int status) {
   return status == 301 || status == 302 || status == 307 || status == 308;
 }
 
@@ -476,7 +364,7 @@ static void read_times(oc_exchange *exchange) {
   exchange->timing.connect = connect;
   if(first_byte > 0)
     exchange->timing.first_byte = first_byte
-      + (double)(exchange->sent_ms - exchange->started_ms) / 1000.0;
+      + oc_seconds_between(exchange->started_us, exchange->sent_us);
 }
 
 static void read_peer(oc_exchange *exchange) {
@@ -496,17 +384,16 @@ static void read_peer(oc_exchange *exchange) {
 
 static void send_request(oc_exchange *exchange);
 
-/* A redirect: sends the same request to where it leads, or fails. */
-static void follow_on(oc_exchange *exchange, const char *location) {
+void oc_exchange_follow_on(oc_exchange *exchange, const char *location) {
   if(exchange->take) {
     /* a tape is played under any address */
-    char *path = oc_url_may_follow(url_of(exchange), location)
+    char *path = oc_url_may_follow(oc_exchange_url(exchange), location)
                  ? oc_url_path(location) : NULL;
-    end_take(exchange, path, -1);
+    oc_exchange_end_take(exchange, path, -1);
     oc_free(path);
   }
   if(!follow(exchange, location)) {
-    fail(exchange);
+    oc_exchange_fail(exchange);
     return;
   }
   release_easy(exchange);
@@ -520,11 +407,11 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
 
   curl_easy_getinfo(exchange->easy, CURLINFO_REDIRECT_URL, &location);
   curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME, &connect);
-  read_status(exchange);
+  oc_exchange_read_status(exchange);
   read_times(exchange);
   read_peer(exchange);
   if(exchange->error.code) {
-    fail(exchange);
+    oc_exchange_fail(exchange);
     return;
   }
   /* libcurl takes the end of the connection for the end of the headers,
@@ -536,12 +423,12 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
                                                  : OC_E_CONNECTION;
     oc_error_set(&exchange->error, code, "%s: in the headers",
                  oc_code_message(code));
-    fail(exchange);
+    oc_exchange_fail(exchange);
     return;
   }
   /* a connection that breaks behind "[DONE]", or in the page of an error,
      has done its work */
-  if(result && !exchange->done_ms && !oc_response_is_error(response)) {
+  if(result && !exchange->done_us && !oc_response_is_error(response)) {
     long proxy = 0;
     curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_CONNECTCODE, &proxy);
     exchange->is_broken = 1;
@@ -549,163 +436,15 @@ void oc_exchange_finish(oc_exchange *exchange, int result) {
                       proxy >= 300 ? CURLE_COULDNT_RESOLVE_PROXY
                                    : (CURLcode)result,
                       exchange->detail, connect > 0);
-    fail(exchange);
+    oc_exchange_fail(exchange);
     return;
   }
-  if(is_redirect(response->status) && location) {
-    follow_on(exchange, location);
+  if(oc_exchange_is_redirect(response->status) && location) {
+    oc_exchange_follow_on(exchange, location);
     return;
   }
-  finish_body(exchange);
+  oc_exchange_finish_body(exchange);
 }
-
-/* {==== playing ==== */
-
-/* A host that comes so late gets all that is due together, as it would from
-   a socket. */
-#define LATE_MS 20
-
-/* When the next part of the recording is to be played. */
-static int64_t play_at(const oc_exchange *exchange) {
-  const oc_player *player = oc_client_player(exchange->client);
-  const oc_recording *recording = exchange->playing;
-  return exchange->sent_ms
-         + (exchange->has_played_head
-            ? oc_recording_due(player, recording, exchange->piece)
-            : oc_recording_head_due(player, recording));
-}
-
-static int play_head(oc_exchange *exchange) {
-  size_t at = 0;
-  oc_slice line;
-  exchange->has_played_head = 1;
-  exchange->timing.first_byte =
-    (double)(oc_client_now(exchange->client) - exchange->sent_ms) / 1000.0;
-  while(oc_recording_head(exchange->playing, &at, &line)) {
-    if(oc_response_header(&exchange->response, line.text, line.len,
-                          &exchange->error))
-      return 0;
-  }
-  exchange->life_ms = oc_client_now(exchange->client);
-  return 1;
-}
-
-/* The recording has come to its end, or the answer to nothing. */
-static void finish_play(oc_exchange *exchange) {
-  oc_response *response = &exchange->response;
-  const char *message;
-  int retryable;
-  oc_code code = oc_recording_error(exchange->playing, &message, &retryable);
-  oc_kind kind = oc_code_kind(code);
-  oc_slice value;
-
-  read_status(exchange);
-  if(!exchange->error.code && code
-     && (kind == OC_KIND_CANCELLED
-         || (!exchange->done_ms && !oc_response_is_error(response)))) {
-    oc_error_set(&exchange->error, code, "%s", message);
-    if(retryable >= 0)
-      exchange->error.retryable = retryable;
-  }
-  if(exchange->error.code)
-    fail(exchange);
-  else if(is_redirect(response->status)
-          && oc_response_find(response, "location", &value)) {
-    char *location = oc_strndup(value.text, value.len);
-    char *url = location ? oc_url_join(url_of(exchange), location) : NULL;
-    follow_on(exchange, url ? url : "");
-    oc_free(location);
-    oc_free(url);
-  }
-  else
-    finish_body(exchange);
-}
-
-/*
- * Plays what came together next: no more each time, so that the caller sees
- * it as it was seen when it was recorded.
- */
-static void play(oc_exchange *exchange) {
-  const oc_recording *recording = exchange->playing;
-  int is_instant = oc_player_is_instant(oc_client_player(exchange->client));
-  size_t count = oc_recording_pieces(recording);
-  int64_t now = oc_client_now(exchange->client);
-
-  if(!exchange->has_played_head) {
-    if(!play_head(exchange)) {
-      finish_play(exchange);
-      return;
-    }
-    if(is_instant || play_at(exchange) <= now)
-      play(exchange);
-    else
-      oc_client_note_deadline(exchange->client,
-                              oc_exchange_deadline(exchange));
-    return;
-  }
-  do {
-    oc_slice bytes;
-    size_t got;
-    if(exchange->piece == count) {
-      finish_play(exchange);
-      return;
-    }
-    bytes = oc_recording_piece(recording, exchange->piece++);
-    got = bytes.len ? on_body((char *)(uintptr_t)bytes.text, 1, bytes.len,
-                              exchange) : bytes.len;
-    if(got == CURL_WRITEFUNC_PAUSE) {
-      /* it is told when there is room for this piece */
-      exchange->piece--;
-      return;
-    }
-    if(got != bytes.len
-       || (exchange->piece == count
-           && oc_recording_ends_with_piece(recording))) {
-      finish_play(exchange);
-      return;
-    }
-  } while(oc_recording_is_same(recording, exchange->piece)
-          || (!is_instant && play_at(exchange) + LATE_MS <= now));
-  oc_client_note_deadline(exchange->client, oc_exchange_deadline(exchange));
-}
-
-/* The same as sending a request, with a recording in the server's place. */
-static void begin_play(oc_exchange *exchange) {
-  oc_player_request request;
-  oc_buf body;
-  char *path = path_of(exchange);
-
-  exchange->attempts++;
-  memset(&request, 0, sizeof request);
-  oc_buf_init(&body, SIZE_MAX / 4);
-  if(!path || (!exchange->setup->is_get
-               && oc_body_print(&exchange->body, &body))) {
-    oc_free(path);
-    fail_with(exchange, OC_E_NOMEM);
-    return;
-  }
-  request.method = exchange->setup->is_get ? "GET" : "POST";
-  request.path = path;
-  request.attempt = exchange->attempts;
-  request.body.text = body.data;
-  request.body.len = body.len;
-  request.key = oc_client_key(exchange->client);
-  exchange->has_played_head = 0;
-  exchange->piece = 0;
-  exchange->playing = oc_player_find(oc_client_player(exchange->client),
-                                     &request, &exchange->error);
-  oc_buf_free(&body);
-  oc_free(path);
-  if(!exchange->playing) {
-    fail(exchange);
-    return;
-  }
-  if(oc_recording_connect(exchange->playing) >= 0)
-    exchange->timing.connect = oc_recording_connect(exchange->playing);
-  oc_client_wait(exchange->client, exchange, oc_exchange_deadline(exchange));
-}
-
-/* }==== */
 
 /* When the exchange runs out of time, by its own clocks. */
 static int64_t own_deadline(const oc_exchange *exchange) {
@@ -713,27 +452,28 @@ static int64_t own_deadline(const oc_exchange *exchange) {
   int64_t deadline = OC_NEVER;
 
   if(exchange->state == OC_STATE_WAITING)
-    return exchange->retry_at_ms;
-  if(exchange->done_ms)
-    return exchange->done_ms + DONE_GRACE_MS;
+    return exchange->retry_at_us;
+  if(exchange->done_us)
+    return exchange->done_us + DONE_GRACE_MS * OC_MS;
   if(exchange->is_paused)
     deadline = OC_NEVER;
-  else if(!exchange->first_token_ms) {
+  else if(!exchange->first_token_us) {
     if(limits->first_token_ms)
-      deadline = exchange->sent_ms + limits->first_token_ms;
+      deadline = exchange->sent_us + limits->first_token_ms * OC_MS;
   }
   else if(limits->idle_ms)
-    deadline = exchange->life_ms + limits->idle_ms;
-  if(limits->total_ms && exchange->started_ms + limits->total_ms < deadline)
-    deadline = exchange->started_ms + limits->total_ms;
+    deadline = exchange->life_us + limits->idle_ms * OC_MS;
+  if(limits->total_ms
+     && exchange->started_us + limits->total_ms * OC_MS < deadline)
+    deadline = exchange->started_us + limits->total_ms * OC_MS;
   return deadline;
 }
 
 int64_t oc_exchange_deadline(const oc_exchange *exchange) {
   int64_t deadline = own_deadline(exchange);
   if(exchange->playing && !exchange->is_paused
-     && play_at(exchange) < deadline)
-    deadline = play_at(exchange);
+     && oc_exchange_play_at(exchange) < deadline)
+    deadline = oc_exchange_play_at(exchange);
   return deadline;
 }
 
@@ -744,8 +484,8 @@ void oc_exchange_expire(oc_exchange *exchange) {
   int64_t limit;
 
   if(exchange->playing && !exchange->is_paused
-     && play_at(exchange) <= now) {
-    play(exchange);
+     && oc_exchange_play_at(exchange) <= now) {
+    oc_exchange_play(exchange);
     return;
   }
   if(exchange->state == OC_STATE_WAITING) {
@@ -757,17 +497,18 @@ void oc_exchange_expire(oc_exchange *exchange) {
     send_request(exchange);
     return;
   }
-  read_status(exchange);
-  if(exchange->done_ms || oc_response_is_error(&exchange->response)) {
+  oc_exchange_read_status(exchange);
+  if(exchange->done_us || oc_response_is_error(&exchange->response)) {
     read_times(exchange);
-    finish_body(exchange);
+    oc_exchange_finish_body(exchange);
     return;
   }
-  if(limits->total_ms && now - exchange->started_ms >= limits->total_ms) {
+  if(limits->total_ms
+     && now - exchange->started_us >= limits->total_ms * OC_MS) {
     code = OC_E_TIMEOUT_TOTAL;
     limit = limits->total_ms;
   }
-  else if(exchange->first_token_ms) {
+  else if(exchange->first_token_us) {
     code = OC_E_TIMEOUT_IDLE;
     limit = limits->idle_ms;
   }
@@ -778,12 +519,12 @@ void oc_exchange_expire(oc_exchange *exchange) {
   oc_error_set(&exchange->error, code, "%s (%ld.%03ld s)",
                oc_code_message(code), (long)(limit / 1000),
                (long)(limit % 1000));
-  fail(exchange);
+  oc_exchange_fail(exchange);
 }
 
 void oc_exchange_cancel(oc_exchange *exchange, oc_code code) {
   if(!oc_exchange_has_ended(exchange))
-    fail_with(exchange, code);
+    oc_exchange_fail_with(exchange, code);
 }
 
 /* Goes on with a transfer that had to wait for its reader. */
@@ -793,7 +534,7 @@ static void resume(oc_exchange *exchange) {
   exchange->is_paused = 0;
   if(exchange->easy)
     result = oc_client_resume(exchange->client, exchange->easy);
-  exchange->life_ms = oc_client_now(exchange->client);
+  exchange->life_us = oc_client_now(exchange->client);
   if(result)
     oc_exchange_finish(exchange, (int)result);
   else
@@ -827,7 +568,7 @@ static CURLcode configure(oc_exchange *exchange) {
     if(!result)                                             \
       result = curl_easy_setopt(easy, option, value);       \
   } while(0)
-  SET(CURLOPT_URL, url_of(exchange));
+  SET(CURLOPT_URL, oc_exchange_url(exchange));
   SET(CURLOPT_PRIVATE, exchange);
   SET(CURLOPT_ERRORBUFFER, exchange->detail);
   SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.size);
@@ -849,7 +590,7 @@ static CURLcode configure(oc_exchange *exchange) {
   }
   SET(CURLOPT_HEADERFUNCTION, on_header);
   SET(CURLOPT_HEADERDATA, exchange);
-  SET(CURLOPT_WRITEFUNCTION, on_body);
+  SET(CURLOPT_WRITEFUNCTION, oc_exchange_on_body);
   SET(CURLOPT_WRITEDATA, exchange);
   /* compressing proxies hold streams back to fill their blocks */
   if(exchange->is_stream)
@@ -868,24 +609,24 @@ static void send_request(oc_exchange *exchange) {
   oc_response_reset(&exchange->response);
   exchange->detail[0] = '\0';
   exchange->state = OC_STATE_SENDING;
-  exchange->sent_ms = oc_now_ms();
-  exchange->life_ms = exchange->sent_ms;
-  exchange->first_token_ms = 0;
-  exchange->done_ms = 0;
+  exchange->sent_us = oc_now_us();
+  exchange->life_us = exchange->sent_us;
+  exchange->first_token_us = 0;
+  exchange->done_us = 0;
   exchange->taken = 0;
   exchange->is_paused = 0;
   exchange->is_broken = 0;
   if(oc_client_player(exchange->client)) {
-    begin_play(exchange);
+    oc_exchange_begin_play(exchange);
     return;
   }
   if(oc_client_recorder(exchange->client))
     exchange->take = oc_take_new(oc_client_recorder(exchange->client),
-                                 exchange->sent_ms);
+                                 exchange->sent_us);
   exchange->easy = oc_client_take_easy(exchange->client, &result);
   if(!exchange->easy) {
     oc_curl_error_set(&exchange->error, result, "", 0);
-    fail(exchange);
+    oc_exchange_fail(exchange);
     return;
   }
   /*
@@ -895,18 +636,18 @@ static void send_request(oc_exchange *exchange) {
   if(exchange->body.size <= SMALL_BODY && !exchange->small.len
      && !exchange->setup->is_get
      && oc_body_print(&exchange->body, &exchange->small)) {
-    fail_with(exchange, OC_E_NOMEM);
+    oc_exchange_fail_with(exchange, OC_E_NOMEM);
     return;
   }
   result = configure(exchange);
   if(result) {
     oc_curl_error_set(&exchange->error, result, "", 0);
-    fail(exchange);
+    oc_exchange_fail(exchange);
     return;
   }
   exchange->attempts++;
   if(oc_client_add(exchange->client, exchange, exchange->easy))
-    fail_with(exchange, OC_E_CURL);
+    oc_exchange_fail_with(exchange, OC_E_CURL);
 }
 
 void oc_exchange_limit(oc_exchange *exchange, int retries) {
@@ -915,15 +656,15 @@ void oc_exchange_limit(oc_exchange *exchange, int retries) {
 }
 
 void oc_exchange_follow(oc_exchange *exchange, const oc_exchange *before) {
-  exchange->started_ms = before->started_ms;
+  exchange->started_us = before->started_us;
   exchange->attempts = before->attempts;
 }
 
 void oc_exchange_start(oc_exchange *exchange) {
-  if(!exchange->started_ms)
-    exchange->started_ms = oc_now_ms();
+  if(!exchange->started_us)
+    exchange->started_us = oc_now_us();
   if(oc_client_is_closed(exchange->client))
-    fail_with(exchange, OC_E_CLOSED);
+    oc_exchange_fail_with(exchange, OC_E_CLOSED);
   else
     send_request(exchange);
 }

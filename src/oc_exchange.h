@@ -120,7 +120,7 @@ oc_links *oc_exchange_links(oc_exchange *exchange);
 void oc_exchange_hide_keys(oc_exchange *exchange);
 /* The transfer is over; `result` is its CURLcode. */
 void oc_exchange_finish(oc_exchange *exchange, int result);
-/* When the exchange runs out of time, OC_NEVER: not at all. */
+/* When the exchange runs out of time, by oc_clock; OC_NEVER: not at all. */
 int64_t oc_exchange_deadline(const oc_exchange *exchange);
 /* Its deadline has passed. */
 void oc_exchange_expire(oc_exchange *exchange);

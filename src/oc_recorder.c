@@ -13,6 +13,7 @@
 
 #include "oc_alloc.h"
 #include "oc_base64.h"
+#include "oc_clock.h"
 #include "oc_redact.h"
 #include "oc_tree.h"
 
@@ -38,7 +39,7 @@ struct piece {
 struct oc_take {
   oc_recorder *recorder;
   int64_t at_us;              /* of the wall clock */
-  int64_t sent_ms;
+  int64_t sent_us;
   oc_buf bytes;
   struct piece *pieces;
   size_t count;
@@ -169,7 +170,7 @@ oc_recorder *oc_recorder_open(const char *path, const char *key,
 
 /* {==== a take ==== */
 
-oc_take *oc_take_new(oc_recorder *recorder, int64_t now_ms) {
+oc_take *oc_take_new(oc_recorder *recorder, int64_t now_us) {
   struct timespec now;
   oc_take *take = oc_calloc(sizeof *take);
 
@@ -178,7 +179,7 @@ oc_take *oc_take_new(oc_recorder *recorder, int64_t now_ms) {
     return NULL;
   }
   take->recorder = recorder;
-  take->sent_ms = now_ms;
+  take->sent_us = now_us;
   oc_buf_init(&take->bytes, SIZE_MAX / 4);
   clock_gettime(CLOCK_REALTIME, &now);
   take->at_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
@@ -190,8 +191,8 @@ oc_take *oc_take_new(oc_recorder *recorder, int64_t now_ms) {
 }
 
 void oc_take_bytes(oc_take *take, const char *bytes, size_t len,
-                   int64_t now_ms, int is_same) {
-  int64_t ms = now_ms - take->sent_ms;
+                   int64_t now_us, int is_same) {
+  int64_t ms = (now_us - take->sent_us) / OC_MS;
   struct piece *piece;
 
   if(take->is_broken)
@@ -618,7 +619,7 @@ static oc_code put_error(const oc_redact *redact, oc_buf *out,
 
 /* When it ended: together with the last piece, or behind it. */
 static int64_t end_ms(const oc_take *take, const oc_take_end *end) {
-  int64_t ms = end->now_ms - take->sent_ms;
+  int64_t ms = (end->now_us - take->sent_us) / OC_MS;
   int64_t last = take->count ? take->pieces[take->count - 1].ms : -1;
   if(take->count && end->is_same)
     return last;

@@ -56,14 +56,15 @@ void oc_recorder_forget(oc_recorder *recorder);
 /* Why something could not be written, NULL: all of it was. */
 const char *oc_recorder_problem(const oc_recorder *recorder);
 
-/* A request is about to be sent. NULL: no memory, it is not recorded. */
-oc_take *oc_take_new(oc_recorder *recorder, int64_t now_ms);
+/* A request is about to be sent; times are oc_clock's. NULL: no memory, it
+   is not recorded. */
+oc_take *oc_take_new(oc_recorder *recorder, int64_t now_us);
 /*
  * Bytes of the response have arrived. `is_same`: together with the last
  * ones, as far as the caller can tell.
  */
 void oc_take_bytes(oc_take *take, const char *bytes, size_t len,
-                   int64_t now_ms, int is_same);
+                   int64_t now_us, int is_same);
 
 /* How an attempt ended, and what it was. All of it is borrowed. */
 typedef struct oc_take_end {
@@ -80,7 +81,7 @@ typedef struct oc_take_end {
   double connect;                     /* seconds, below 0: not known */
   double first_byte;
   int64_t retry_ms;                   /* below 0: it is not sent again */
-  int64_t now_ms;
+  int64_t now_us;
   int is_same;                        /* as of oc_take_bytes */
 } oc_take_end;
 

@@ -47,6 +47,7 @@ void oc_response_reset(oc_response *response) {
   oc_reply_free(&response->reply);
   response->mode = OC_RESPONSE_UNKNOWN;
   response->received = 0;
+  response->blank = 0;
 }
 
 void oc_response_trim(oc_response *response) {
@@ -125,23 +126,24 @@ static oc_response_mode match_field(const char *text, size_t len,
 /*
  * Tells a stream from a whole response by how it begins, since servers
  * answer with either, whatever was asked for and whatever the content type
- * says. A stream begins with a comment or one of the four fields.
+ * says. A stream begins with a comment or one of the four fields. What is
+ * in front of that is looked at once: a server may send white space, byte by
+ * byte, for as long as it works on an answer.
  */
-static oc_response_mode detect_mode(const oc_response *response) {
+static oc_response_mode detect_mode(oc_response *response) {
   static const char *const fields[] = { "data", "event", "id", "retry" };
   const char *text = response->text.data;
   size_t len = response->text.len;
   oc_response_mode mode = OC_RESPONSE_WHOLE;
   size_t i;
 
-  if(len >= 3 && !memcmp(text, BOM, 3)) {
-    text += 3;
-    len -= 3;
-  }
-  while(len && memchr(" \t\r\n", *text, 4)) {
-    text++;
-    len--;
-  }
+  if(!response->blank && len >= 3 && !memcmp(text, BOM, 3))
+    response->blank = 3;
+  while(response->blank < len
+        && memchr(" \t\r\n", text[response->blank], 4))
+    response->blank++;
+  text += response->blank;
+  len -= response->blank;
   if(!len || (len < 3 && !memcmp(text, BOM, len)))
     return OC_RESPONSE_UNKNOWN;
   if(*text == ':')

@@ -36,6 +36,7 @@ typedef struct oc_response {
   /* private */
   oc_sse sse;
   size_t received;
+  size_t blank;               /* of `text`, in front of what tells the mode */
   size_t max;
   size_t max_event;
   int is_document;

@@ -1,10 +1,12 @@
 #include "oc_save.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "oc_alloc.h"
@@ -19,6 +21,9 @@
 #define NAME_HEAD ".opperchat-"
 #define NAME_TAIL ".tmp"
 #define NAME_DIGITS 16
+
+/* So much of a folder is looked through for temporary files of the dead. */
+#define MAX_ENTRIES 10000
 
 void oc_save_init(oc_save *save) {
   save->target = NULL;
@@ -93,6 +98,73 @@ static oc_code find_target(oc_save *save, const char *path, char *problem) {
                             "cannot be written", errno);
 }
 
+/* {==== temporary files ==== */
+
+/*
+ * A temporary file is locked while somebody writes it. The lock goes with
+ * its process, however that ends: what has none was left behind.
+ */
+
+/*
+ * Locks a new file. 0: somebody took it for one that was left behind, in the
+ * moment before. Where files cannot be locked none is ever removed either.
+ */
+static int hold(int fd) {
+  struct stat status;
+  if(flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+    return 0;
+  return fstat(fd, &status) || status.st_nlink > 0;
+}
+
+static int is_temporary_name(const char *name) {
+  size_t head = sizeof NAME_HEAD - 1;
+  return !strncmp(name, NAME_HEAD, head)
+         && strspn(name + head, "0123456789abcdef") == NAME_DIGITS
+         && !strcmp(name + head + NAME_DIGITS, NAME_TAIL);
+}
+
+/*
+ * Removes a temporary file that nobody writes any more. One whose name is
+ * gone is in its place by now and is not locked, not even for a moment: it
+ * may be a journal that somebody opens.
+ */
+static void remove_stale(int folder, const char *name) {
+  struct stat opened;
+  struct stat named;
+  int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
+                                | O_CLOEXEC);
+  if(fd < 0)
+    return;
+  if(!fstat(fd, &opened) && S_ISREG(opened.st_mode)
+     && !fstatat(folder, name, &named, AT_SYMLINK_NOFOLLOW)
+     && named.st_ino == opened.st_ino && named.st_dev == opened.st_dev
+     && !flock(fd, LOCK_EX | LOCK_NB))
+    unlinkat(folder, name, 0);
+  close(fd);
+}
+
+/* Removes what killed processes have left in the folder of a path. What
+   cannot be removed is no reason not to save. */
+static oc_code clean_folder(const char *path, char *problem) {
+  char *name = beside(path, "", 0);
+  const struct dirent *entry;
+  DIR *folder;
+  int seen = 0;
+
+  if(!name)
+    return oc_file_fail(problem, OC_E_NOMEM, "out of memory");
+  folder = opendir(*name ? name : ".");
+  oc_free(name);
+  if(!folder)
+    return OC_OK;
+  while(seen++ < MAX_ENTRIES && (entry = readdir(folder)) != NULL) {
+    if(is_temporary_name(entry->d_name))
+      remove_stale(dirfd(folder), entry->d_name);
+  }
+  closedir(folder);
+  return OC_OK;
+}
+
 static oc_code open_temporary(oc_save *save, char *problem) {
   char name[sizeof NAME_HEAD + NAME_DIGITS + sizeof NAME_TAIL];
   int number = EEXIST;
@@ -109,9 +181,14 @@ static oc_code open_temporary(oc_save *save, char *problem) {
       return oc_file_fail(problem, OC_E_NOMEM, "out of memory");
     save->fd = open(save->temporary,
                     O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if(save->fd >= 0)
+    if(save->fd >= 0 && hold(save->fd))
       return OC_OK;
-    number = errno == EINTR ? EEXIST : errno;
+    number = save->fd >= 0 || errno == EINTR ? EEXIST : errno;
+    if(save->fd >= 0) {
+      close(save->fd);
+      save->fd = -1;
+      unlink(save->temporary);
+    }
     oc_free(save->temporary);
     save->temporary = NULL;
   }
@@ -120,6 +197,8 @@ static oc_code open_temporary(oc_save *save, char *problem) {
   return oc_file_fail_errno(problem, OC_E_WRITE,
                             "no file can be made in this folder", number);
 }
+
+/* }==== */
 
 /*
  * Owner and permissions of the old file. What was for its group is not for
@@ -159,7 +238,9 @@ oc_code oc_save_begin(oc_save *save, const char *path, char *problem) {
   if(exists && access(save->target, W_OK))
     return oc_file_fail_errno(problem, OC_E_WRITE, "cannot be written",
                               errno);
-  code = open_temporary(save, problem);
+  code = clean_folder(save->target, problem);
+  if(!code)
+    code = open_temporary(save, problem);
   if(!code && exists) {
     int number = copy_mode(save->fd, &old);
     if(number)
@@ -189,16 +270,21 @@ oc_code oc_save_write(oc_save *save, const void *bytes, size_t len,
 oc_code oc_save_commit(oc_save *save, char *problem) {
   oc_code code = flush(save, problem);
   int number;
+  int lock;
 
   if(code)
     return code;
   number = oc_file_sync(save->fd);
+  /* it stays locked until it has its name */
+  lock = fcntl(save->fd, F_DUPFD_CLOEXEC, 0);
   /* some file systems say only now that there was no room */
   if(close(save->fd) && !number && errno != EINTR)
     number = errno;
   save->fd = -1;
   if(!number && rename(save->temporary, save->target))
     number = errno;
+  if(lock >= 0)
+    close(lock);
   if(number)
     return oc_file_fail_errno(problem, OC_E_WRITE, "cannot be written",
                               number);

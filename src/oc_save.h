@@ -6,7 +6,7 @@
  * file is as it was. The new one has the old one's permissions, or is
  * private to its owner. A symbolic link stays one: what it points at is
  * replaced. A process that is killed meanwhile leaves the temporary file,
- * `.opperchat-*.tmp`, behind.
+ * `.opperchat-*.tmp`, behind; who saves in the same folder next removes it.
  */
 #ifndef OC_SAVE_H
 #define OC_SAVE_H

@@ -32,15 +32,16 @@ local function call_all(list, ...)
 end
 
 -- What has to happen even when memory is short: it asks for none.
-local function keep_books(state)
+local function keep_books(self, state)
   if state.is_finished then
     return
   end
   state.is_finished = true
   local client_state = core.state(state.client)
   client_state.pending = client_state.pending - 1
-  if state.conversation then
-    core.state(state.conversation).in_flight = nil
+  local own = state.conversation and core.state(state.conversation)
+  if own and own.in_flight == self then
+    own.in_flight = nil
   end
   driver.settled(state.client)
 end
@@ -78,7 +79,7 @@ local function finish(self)
   elseif state.conversation then
     complete(state.result, self)
   end
-  keep_books(state)
+  keep_books(self, state)
   local calls = state.turn and request.turn.settle(self, state)
   local result, on_done, waiting = state.result, state.on_done, state.waiting
   local behind = state.turn and state.turn.behind
@@ -163,7 +164,29 @@ function request.start(self, id, given, turn)
   if state.conversation then
     core.state(state.conversation).in_flight = self
   end
-  driver.notify(state.client)
+  local told, problem = pcall(driver.notify, state.client)
+  if not told then
+    request.abandon(self)
+    error(problem, 0)
+  end
+end
+
+---Ends a request that nobody has a hold of, because the wait for it has raised: for want
+---of memory, or in a hook that Ctrl-C has set. Its conversation, which would be busy for as
+---long as nobody polls, is as it was before and can be used at once; where there is no
+---memory to tell the ending, that comes with the next poll or wait.
+---@param self opperchat.Request
+function request.abandon(self)
+  local state = core.state(self)
+  if state.is_finished then
+    return
+  end
+  -- neither asks for memory
+  core.request_abandon(self)
+  if state.conversation then
+    core.state(state.conversation).in_flight = false
+  end
+  pcall(driver.tell, state.client)
 end
 
 -- ---------------------------------------------------------------------------

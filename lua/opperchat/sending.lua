@@ -5,6 +5,7 @@ local client = require "opperchat.client"
 local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local drafting = require "opperchat.drafting"
+local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
 local json = require "opperchat.json"
@@ -428,13 +429,21 @@ local function start(self, prompt, plan)
   return sent
 end
 
----Sends and waits.
+---Sends and waits. When that raises, the request is over: nobody else could end it.
 function sending.send_once(self, prompt, plan)
   local sent, err = start(self, prompt, plan)
   if not sent then
     return nil, err
+  elseif driver.current() then
+    -- 5.1 cannot yield across a pcall; whoever drives the task drives the request
+    return sent:wait()
   end
-  return sent:wait()
+  local worked, reply, problem = pcall(sent.wait, sent)
+  if not worked then
+    request.abandon(sent)
+    error(reply, 0)
+  end
+  return reply, problem
 end
 
 ---Ends a request, or the run or second try that is at work on a fork.

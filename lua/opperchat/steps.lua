@@ -107,8 +107,9 @@ end
 local function with_scratch(self, fn, ...)
   local state = open(self)
   local work = make_scratch(self)
-  core.set_busy(self, true)
+  -- this may ask for memory, and what is busy has to become idle again
   state.work = work
+  core.set_busy(self, true)
   local ok, reply, err = driver.protect(fn, work, ...)
   state.work = nil
   -- a model that has failed in there is not asked again so soon either

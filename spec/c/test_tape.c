@@ -496,7 +496,7 @@ TEST(records_without_memory) {
     allowed = count;
     recorder = oc_recorder_open(path, "a-long-secret", 13, &code, problem);
     if(recorder) {
-      oc_take *take = oc_take_new(recorder, 1000);
+      oc_take *take = oc_take_new(recorder, 1000000);
       if(take) {
         oc_take_end end;
         memset(&end, 0, sizeof end);
@@ -508,9 +508,9 @@ TEST(records_without_memory) {
         end.is_stream = 1;
         end.connect = -1;
         end.retry_ms = -1;
-        end.now_ms = 1010;
-        oc_take_bytes(take, "data: a-long", 12, 1001, 0);
-        oc_take_bytes(take, "-secret \xC3", 9, 1002, 0);
+        end.now_us = 1010000;
+        oc_take_bytes(take, "data: a-long", 12, 1001000, 0);
+        oc_take_bytes(take, "-secret \xC3", 9, 1002000, 0);
         oc_take_finish(take, &end);
       }
       is_done = !oc_recorder_problem(recorder);
