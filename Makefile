@@ -353,18 +353,23 @@ docs: ## Write docs/api.md from lua/opperchat/types.lua
 	$(LUA) docs/generator/api.lua docs/api.md
 
 .PHONY: deps-run
-deps-run: ## Install what building and the demo need
+deps-run: # Install what building and the demo need
 	@LUA="$(LUA_NAME)" .ci/deps run
 
 .PHONY: deps-test
-deps-test: ## Install what the tests need
+deps-test: # Install what the tests need
 	@LUA="$(LUA_NAME)" .ci/deps run test
 
 .PHONY: deps-bench
-deps-bench: ## Install what the benches need
+deps-bench: # Install what the benches need
 	@LUA="$(LUA_NAME)" .ci/deps run bench
 
 .PHONY: help
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile embed/embed.mk | sed 's/\$$\$$/$$/g' | \
-	  while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+	@echo "For users:"
+	@sed -n '/^all:/p; /^# -- For users/,/^# -- For developers/p' Makefile | cat - embed/embed.mk | $(TARGETS)
+	@echo "For developers:"
+	@sed -n '/^# -- For developers/,$$p' Makefile | $(TARGETS)
+
+TARGETS = sed -n 's/^\([a-z-]*\):.*\#\# \(.*\)/\1|\2/p' | sed 's/\$$\$$/$$/g' | \
+  while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done

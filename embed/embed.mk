@@ -75,7 +75,7 @@ $(EMBED_HOST): examples/embed/host.c $(EMBED_LIBRARY) $(EMBED_HEADER) $(MODULE_D
 	  $(LDFLAGS) $(EXPORT_LUA) -o $@ $< $(EMBED_LINK)
 
 .PHONY: demo-embed
-demo-embed: deps-run ## The same for a game loop in C with opperchat linked in
+demo-embed: deps-run ## A conversation in a game loop in C, with opperchat linked in
 	@$(MAKE) $(EMBED_HOST)
 	@$(LUA) examples/embed/run.lua $(EMBED_HOST)
 
