@@ -207,11 +207,11 @@ function love.update(dt)
   opperchat.poll{ budget = POLL_BUDGET }
   game.panel:measure(dt, love.timer.getTime() - before)
 
+  game.time = game.time + dt
+  update_company(dt)
   -- After a hiccup of the system nobody should jump.
   dt = math.min(dt, 0.1)
-  game.time = game.time + dt
   game.world:update(dt, steer())
-  update_company(dt)
   update_gossip()
   for _, npc in ipairs(game.npcs) do
     game.bubbles[npc]:follow(npc, dt, game.fonts)

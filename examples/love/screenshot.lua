@@ -25,11 +25,11 @@ end
 return function(game)
   opperchat.go(function()
     game.next_gossip = math.huge
-    game.player.x = 880
-    game.camera = 230
+    game.player.x = 560
+    game.camera = 110
     opperchat.sleep(0.8)
     local finn = game.npcs.Finn
-    game.player.goal = 836
+    game.player.goal = 642
     wait_until(function() return game.near == finn and not game.player.goal end)
     game.say("Play something merry!")
     wait_until(function() return not finn:is_busy() and finn.mood == "quiet" end)
