@@ -6,9 +6,9 @@ local opperchat = require "opperchat"
 
 local LINES = 4
 local DISTANCE = 104 -- between the two; their bubbles have room
-local SPEAKS_UP = 1.2 -- seconds to read the last line before the next one begins
 
-local gossip = {}
+-- `breath`: seconds to read the last line before the next one begins.
+local gossip = { breath = 1.2 }
 
 -- Waits as long as both are undisturbed and the condition holds.
 local function wait_while(talk, condition)
@@ -38,7 +38,7 @@ local function exchange(talk, world, opening)
     end
     wait_while(talk, function() return speaker.mood ~= "quiet" end)
     if not talk.is_over then
-      opperchat.sleep(SPEAKS_UP)
+      opperchat.sleep(gossip.breath)
     end
     line = speaker.name .. ": " .. reply.content
     speaker, listener = listener, speaker
