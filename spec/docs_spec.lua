@@ -10,7 +10,7 @@ local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
   "docs/errors.md", "docs/options.md", "docs/tools.md", "docs/structured.md",
   "docs/media.md", "docs/history.md", "docs/keeping.md", "docs/reliability.md",
-  "docs/security.md", "docs/debugging.md", "docs/testing.md",
+  "docs/security.md", "docs/debugging.md", "docs/testing.md", "docs/love.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.

@@ -335,7 +335,7 @@ describe("the villagers of the LÖVE example", function()
     local path = folder .. "/marta.jsonl"
     local marta = invite("Marta", path)
     ask(marta, "My name is Ada. I come from the hills beyond the lake.")
-    local largest, journal = 0, nil
+    local largest = 0
     for i = 1, 50 do
       ask(marta, "And what about the year " .. i .. ", when the lake was high and the fish dear?")
       largest = math.max(largest, (marta.chat:tokens()))
@@ -354,7 +354,7 @@ describe("the villagers of the LÖVE example", function()
     assert.truthy(ask(marta, "What do you remember?"):find("I come from the hills", 1, true))
     assert.truthy(marta.chat:usage().cached_tokens > marta.chat:usage().prompt_tokens / 2)
 
-    journal = #content(path)
+    local journal = #content(path)
     local messages = #marta.chat
     marta.chat:close()
     client:close()

@@ -228,8 +228,9 @@ end
 local function draw_bubbles()
   local player, placed = game.player, {}
   local function place(bubble, body, lean)
-    if bubble:is_visible() then
-      bubble:place(body.x - game.camera, World.GROUND - 116, lean, placed)
+    local x = body.x - game.camera
+    if bubble:is_visible() and x > -REACH and x < WIDTH + REACH then
+      bubble:place(x, World.GROUND - 116, lean, placed)
       placed[#placed + 1] = bubble
     end
   end

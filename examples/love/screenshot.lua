@@ -37,11 +37,8 @@ return function(game)
     local marta, sela = game.npcs.Marta, game.npcs.Sela
     wait_until(function() return sela.mood == "speaking" or marta.mood == "speaking" end)
     game.say("Who took the silver lantern?")
-    if os.getenv("OPPERCHAT_LOVE_PANEL") then
-      game.panel:toggle()
-    end
     wait_until(function()
-      return finn.mood == "speaking" and #finn.typewriter.ends > 34
+      return finn.mood == "speaking" and #finn.typewriter.ends > 50
     end)
     love.graphics.captureScreenshot(function(image)
       local file = assert(io.open(picture, "wb"))

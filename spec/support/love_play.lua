@@ -159,10 +159,9 @@ function plays.evening(game)
   game.say("Tell me everything.")
   wait_until("a long answer", function() return #osk.said > 30 end)
   result.active_before = client:active()
-  local is_down = love.keyboard.isDown
-  love.keyboard.isDown = function(key) return key == "left" end
+  love.mousepressed(100, 400) -- far to the left
   wait_until("being out of earshot", function() return not osk:is_busy() end)
-  love.keyboard.isDown = is_down
+  game.player.goal = nil
   result.walked = 900 - game.player.x
   opperchat.sleep(0)
   result.active_after = client:active()

@@ -204,6 +204,8 @@ local function draw_head(body, time, pose)
   if body.look.hat == "hood" then
     hat(body.look)
     draw_face(body, time, pose)
+    paint(body.look.hair)
+    lg.arc("fill", "closed", 0.6, 0, 9.8, -2.7, -0.75)
   else
     draw_face(body, time, pose)
     hat(body.look)

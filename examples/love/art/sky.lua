@@ -7,7 +7,7 @@ local sky = {}
 
 local WIDTH, HEIGHT, GROUND = 960, 540, 430
 local SHORE, MARGIN = 344, 100 -- where the hills stand in the lake; how far they reach out
-local SUN = { x = 736, y = 276, radius = 31 }
+local SUN = { x = 700, y = 228, radius = 31 }
 
 local time, glow, dice = 0, nil, nil
 local shapes, stars, clouds, glints, cottages, pines, sparks, flies = {}, {}, {}, {}, {}, {}, {}, {}

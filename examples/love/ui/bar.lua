@@ -90,8 +90,8 @@ local function draw_portrait(self, game, fonts)
     lg.setColor(0.45 + tint[1] * 0.4, 0.35 + tint[2] * 0.4, 0.45 + tint[3] * 0.4)
     lg.circle("fill", x, y, radius, 48)
     lg.push()
-    lg.translate(x, y + 14)
-    lg.scale(2)
+    lg.translate(x - 2, y + 27)
+    lg.scale(1.7)
     figure.draw_bust(npc.body, game.world, {
       is_talking = npc.mood == "speaking" and npc.typewriter:is_typing(),
       is_thinking = npc.mood == "thinking" or npc.mood == "pondering",
