@@ -365,6 +365,23 @@ describe("the villagers of the LÖVE example", function()
     assert.equal("You are Ada, of course.", ask(marta, "What's my name?"))
   end)
 
+  it("have one file each, and none when somebody else has it", function()
+    local path = folder .. "/osk.jsonl"
+    server:stream(events_of("Halt.")):stream(events_of("Who goes there?"))
+      :stream(events_of("You again."))
+    local first = invite("Osk", path)
+    ask(first, "Hello")
+    local lines, old_print = {}, print
+    _G.print = function(line) lines[#lines + 1] = line end
+    local second = invite("Osk", path)
+    _G.print = old_print
+    assert.truthy(lines[1]:find("locked", 1, true), lines[1])
+    assert.equal("Who goes there?", ask(second, "Hello"))
+    assert.equal("You again.", ask(first, "Hello"))
+    first.chat:close()
+    assert.equal(6, #opperchat.load(path))
+  end)
+
   it("talk about you when you are not there", function()
     client:close()
     begin(village.url)
@@ -436,7 +453,7 @@ describe("examples/love in LÖVE", function()
   end
 
   it("is alive while everybody talks, and goes on the next day", function()
-    server:stream(events_of("Stand back.", "set_gate", '{"state":"open"}'), { delay = 1.5 })
+    server:stream(events_of("Stand back.", "set_gate", '{"state":"open"}'), { delay = 1.8 })
       :stream(events_of("There, it is open. Mind the wolves."), { pause = 0.07 })
       :stream(events_of("", "walk_to", '{"place":"moon"}'))
       :stream(events_of("I know no way there."))

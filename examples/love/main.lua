@@ -24,9 +24,9 @@ local Npc = require "npc"
 local Panel = require "ui.panel"
 local World = require "world"
 local cast = require "cast"
+local company = require "company"
 local connect = require "connect"
 local figure = require "art.figure"
-local gossip = require "gossip"
 local sky = require "art.sky"
 local street = require "art.street"
 local tools = require "tools"
@@ -36,11 +36,9 @@ local WIDTH, HEIGHT = 960, 540 -- what is drawn; scaled to the window
 -- Answers arrive whenever they like; of each frame's 16 ms they get at most 2.
 local POLL_BUDGET = 0.002
 
-local REACH = 120 -- so near somebody listens
-local EARSHOT = 230 -- so far away nobody does any more
-local GOSSIP_AFTER, GOSSIP_EVERY = 9, 40 -- seconds
+local OUT_OF_VIEW = 120 -- beyond the edge of the screen nobody's bubble is shown
 
-local game = { time = 0, next_gossip = GOSSIP_AFTER, npcs = {}, bubbles = {} }
+local game = { time = 0, npcs = {}, bubbles = {} }
 
 -- ---------------------------------------------------------------------------
 -- Beginning
@@ -91,82 +89,6 @@ end
 love.resize = resize
 
 -- ---------------------------------------------------------------------------
--- Talking
--- ---------------------------------------------------------------------------
-
---- The player says something to the one who is near.
-function game.say(text)
-  local npc = game.near
-  if not npc then
-    return
-  end
-  -- one at a time has the player's ear
-  if game.partner and game.partner ~= npc then
-    game.partner:hush()
-  end
-  if game.talk then
-    gossip.interrupt(game.talk, npc)
-  end
-  game.partner = npc
-  game.player_bubble:say(text)
-  npc:hear(game.world:describe(npc.body) .. "\nTraveller: " .. text)
-end
-
---- Ends what the player hears, or shows at once what has arrived.
-function game.stop()
-  local npc = game.partner
-  if npc and npc:is_busy() then
-    npc:hush()
-  elseif npc then
-    npc.typewriter:skip()
-  end
-end
-
-local function update_company(dt)
-  local player, nearest = game.world.bodies.traveller, REACH
-  game.near = nil
-  for _, npc in ipairs(game.npcs) do
-    local distance = math.abs(npc.body.x - player.x)
-    if distance < nearest and not game.world:is_barred(npc.body.x, player.x) then
-      game.near, nearest = npc, distance
-    end
-    npc:update(dt)
-    if npc == game.partner and distance > EARSHOT then
-      npc:hush() -- nobody talks to somebody who has walked away
-      game.partner = nil
-    elseif (npc == game.near or npc == game.partner) and not npc.body.goal
-        and not (game.talk and not game.talk.is_over) then
-      npc.body.facing = player.x > npc.body.x and 1 or -1
-    end
-  end
-end
-
--- Is somebody free to talk with a neighbour?
-local function is_idle(npc)
-  return npc ~= game.partner and npc ~= game.near and not npc:is_busy() and not npc.body.goal
-end
-
-function game.start_gossip(number)
-  local pair = cast.gossip[number]
-  local a, b = game.npcs[pair[1]], game.npcs[pair[2]]
-  if is_idle(a) and is_idle(b) then
-    game.bubbles[a]:say(pair[3]:gsub("^%w+: ", ""))
-    game.talk = gossip.start(a, b, game.world, pair[3])
-    return game.talk
-  end
-end
-
-local function update_gossip()
-  local is_over = not game.talk or game.talk.is_over
-  if game.talk and not is_over and game.near == nil then
-    game.next_gossip = game.time + GOSSIP_EVERY
-  elseif is_over and game.time > game.next_gossip then
-    game.next_gossip = game.time + GOSSIP_EVERY
-    game.start_gossip(love.math.random(#cast.gossip))
-  end
-end
-
--- ---------------------------------------------------------------------------
 -- The frame
 -- ---------------------------------------------------------------------------
 
@@ -181,6 +103,7 @@ function love.load()
   game.camera = 120
   game.player_bubble = Bubble.new{ width = 210, rows = 3, font = "small",
     paper = { 0.99, 0.88, 0.84 }, ink = { 0.36, 0.16, 0.28 } }
+  company.begin(game)
   game.bar = Bar.new{ on_say = game.say, on_stop = game.stop }
   game.panel = Panel.new(game)
   sky.load()
@@ -208,11 +131,10 @@ function love.update(dt)
   game.panel:measure(dt, love.timer.getTime() - before)
 
   game.time = game.time + dt
-  update_company(dt)
+  company.update(game, dt)
   -- After a hiccup of the system nobody should jump.
   dt = math.min(dt, 0.1)
   game.world:update(dt, steer())
-  update_gossip()
   for _, npc in ipairs(game.npcs) do
     game.bubbles[npc]:follow(npc, dt, game.fonts)
   end
@@ -229,7 +151,7 @@ local function draw_bubbles()
   local player, placed = game.player, {}
   local function place(bubble, body, lean)
     local x = body.x - game.camera
-    if bubble:is_visible() and x > -REACH and x < WIDTH + REACH then
+    if bubble:is_visible() and x > -OUT_OF_VIEW and x < WIDTH + OUT_OF_VIEW then
       bubble:place(x, World.GROUND - 116, lean, placed)
       placed[#placed + 1] = bubble
     end

@@ -53,8 +53,11 @@ local function open_chat(person, options)
   if not options.path then
     return fresh
   end
-  local kept, err = opperchat.load(options.path)
+  -- with a journal: is it ours alone, or is the game running a second time?
+  local kept, err = opperchat.load(options.path, { journal = options.path })
   if kept then
+    kept:close()
+    kept = assert(opperchat.load(options.path))
     -- the game may have a new version: its texts count, not those of the file
     kept:splice(1, #fresh, fresh:messages())
   elseif err.code ~= "no_file" then
