@@ -1,12 +1,13 @@
 --- A small chat-completions server for trying things out without a network.
 --
---   lua5.4 examples/offline_server.lua [--port 8080]
+--   lua5.4 examples/offline_server.lua [--port 8080 [--pace 1]]
 --   OPPER_BASE_URL=http://127.0.0.1:8080/v1 lua5.4 examples/quickstart.lua
 --
 -- It answers POST .../chat/completions, plain and streamed, and GET .../models
 -- on the loopback interface, many connections at once. It prints its port and
 -- runs until its standard input closes (Ctrl-D, or the end of the program that
--- started it) or nothing was asked for ten minutes.
+-- started it) or nothing was asked for ten minutes. Its pauses take --pace times as
+-- long as usual: with 0 there are none.
 --
 -- Needs lua-socket and lua-cjson. As a module (`dofile`) it only returns its
 -- functions: `respond` turns a decoded request into a response without HTTP.
@@ -21,6 +22,9 @@ local IDLE_LIMIT = 600
 local MAX_HEAD = 65536
 local MAX_BODY = 64 * 1024 * 1024
 local CHUNK_PAUSE = 0.02
+
+-- What its pauses are multiplied with.
+local hurry = 1
 
 local server = {}
 
@@ -102,8 +106,9 @@ end
 --- The response to a chat request.
 ---@param request table the decoded body
 ---@param headers table<string, string> the request's headers, names in lower case
----@return { status: integer, headers: table<string, string>, body: string?, pieces: string[]? }
----  with `pieces` instead of `body` when a stream was asked for
+---@return { status: integer, headers: table<string, string>, body: string?, pieces: string[]?,
+---  pace: { delay: number, pause: number }? } with `pieces` instead of `body` when a stream was
+---  asked for; `pace`: seconds before them and between them
 function server.respond(request, headers)
   local messages = request.messages
   if type(messages) ~= "table" or #messages == 0 then
@@ -119,10 +124,10 @@ function server.respond(request, headers)
   end
   request.model = request.model or "offline"
 
-  local calls, answer = pretend_model.call(messages, request)
+  local calls, answer, pace = pretend_model.call(messages, request)
   local schema = schema_of(request.response_format)
   if calls then
-    answer = ""
+    answer = answer or ""
   elseif schema then
     answer = pretend_model.fill(messages, schema)
   else
@@ -140,6 +145,7 @@ function server.respond(request, headers)
   }
   if request.stream == true then
     response.pieces = stream_pieces(request, id, answer, calls, usage)
+    response.pace = pace
   else
     response.headers["X-Opper-Cost"] = string.format("%.8f", usage.cost)
     response.body = encode({
@@ -315,13 +321,15 @@ function Connection:send_response(response)
     "Cache-Control: no-cache",
     "Transfer-Encoding: chunked",
   }))
+  local pace = response.pace or { delay = 0, pause = CHUNK_PAUSE }
+  coroutine.yield(pace.delay * hurry)
   for _, piece in ipairs(response.pieces) do
     local event = "data: " .. piece .. "\n\n"
     alive = alive and self:send(string.format("%x\r\n%s\r\n", #event, event))
     if not alive then
       return false
     end
-    coroutine.yield(CHUNK_PAUSE)
+    coroutine.yield(pace.pause * hurry)
   end
   return self:send("0\r\n\r\n")
 end
@@ -453,8 +461,9 @@ if type(arg) == "table" and type(arg[0]) == "string" and arg[0]:find("offline_se
   local port = 0
   if arg[1] == "--port" and tonumber(arg[2]) then
     port = tonumber(arg[2])
+    hurry = arg[3] == "--pace" and tonumber(arg[4]) or 1
   elseif arg[1] then
-    io.stderr:write("usage: offline_server.lua [--port NUMBER]\n")
+    io.stderr:write("usage: offline_server.lua [--port NUMBER [--pace NUMBER]]\n")
     os.exit(1)
   end
   local ok, err = pcall(server.run, port, function(actual_port)

@@ -13,6 +13,7 @@ local PAGES = {
   "docs/media.md", "docs/history.md", "docs/keeping.md", "docs/reliability.md",
   "docs/security.md", "docs/debugging.md", "docs/testing.md", "docs/command.md",
   "docs/neovim.md", "docs/embedding.md", "docs/api.md", "docs/README.md",
+  "docs/love.md",
 }
 
 -- Seconds for one program; checkers of memory are slow.

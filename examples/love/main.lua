@@ -1,12 +1,10 @@
---- A small game in which somebody answers while everything keeps moving.
+--- Lanternford: a village whose people answer while everything keeps moving.
 --
---   make LUA=luajit && love examples/love
+--   make demo-love
 --
--- With OPPER_API_KEY the owl's words come from Opper, with OPPER_BASE_URL from
--- that server; with neither, from the offline server of the examples.
---
--- All there is to it are three lines: `opperchat.poll` in love.update, and
--- `chat:start` and `request:cancel` in npc.lua. No thread, no waiting.
+-- npc.lua has the conversations, tools.lua what they can do, world.lua what is
+-- true. Here all of it comes together once a frame. No thread, no waiting: the
+-- network moves on in `opperchat.poll`.
 
 -- From a built tree the modules are found here, before any others: those of
 -- another Lua, which LUA_CPATH may lead to, would not load.
@@ -20,60 +18,62 @@ if not is_there then
     .. tostring(opperchat), 0)
 end
 
-local actors = require "actors"
-local Bubble = require "bubble"
+local Bar = require "ui.bar"
+local Bubble = require "ui.bubble"
 local Npc = require "npc"
-local Panel = require "panel"
-local Scene = require "scene"
-local Typewriter = require "typewriter"
+local Panel = require "ui.panel"
+local World = require "world"
+local cast = require "cast"
+local company = require "company"
+local connect = require "connect"
+local figure = require "art.figure"
+local sky = require "art.sky"
+local street = require "art.street"
+local tools = require "tools"
 
-local WIDTH, HEIGHT = 800, 450 -- what is drawn; scaled to the window
+local WIDTH, HEIGHT = 960, 540 -- what is drawn; scaled to the window
 
 -- Answers arrive whenever they like; of each frame's 16 ms they get at most 2.
 local POLL_BUDGET = 0.002
 
-local QUESTION_STAYS = 6 -- seconds
+local OUT_OF_VIEW = 120 -- beyond the edge of the screen nobody's bubble is shown
 
-local QUESTIONS = { "What's a vector?", "Give me an example in 3D.", "What's a coroutine?" }
-
-local SYSTEM = "You are Minerva, an old owl with spectacles who sits on a stump by a lake at dusk "
-  .. "and teaches passing travellers about mathematics and programming. Stay in character. Answer "
-  .. "in at most three short sentences of plain text, without markdown."
-
-local game = {}
+local game = { time = 0, npcs = {}, bubbles = {} }
 
 -- ---------------------------------------------------------------------------
--- The server
+-- Beginning
 -- ---------------------------------------------------------------------------
 
--- An interpreter that can run the offline server: LÖVE itself cannot.
-local function find_lua()
-  for _, name in ipairs{ "lua5.4", "lua", "lua5.3", "luajit", "lua5.1" } do
-    local works = os.execute(name .. [[ -e 'require "cjson" require "socket"' >/dev/null 2>&1]])
-    if works == 0 or works == true then
-      return name
-    end
-  end
-  error("No OPPER_API_KEY is set, and the offline server needs a Lua with lua-cjson and "
-    .. "lua-socket on the PATH (on Debian: lua5.4 lua-cjson lua-socket).", 0)
+-- Where the conversations are kept: in the save directory, a file for each.
+local function path_of(name)
+  love.filesystem.createDirectory("talks")
+  return love.filesystem.getSaveDirectory() .. "/talks/" .. name:lower() .. ".jsonl"
 end
 
-local function new_client()
-  local base_url
-  if not os.getenv("OPPER_API_KEY") and not os.getenv("OPPER_BASE_URL") then
-    game.offline = dofile(root .. "/examples/support/offline.lua").start(find_lua())
-    base_url = game.offline.url
-  end
-  return opperchat.client{
-    base_url = base_url,
-    -- a player does not wait for minutes
-    timeout = { connect = 5, first_token = 45, idle = 20 },
+local function new_id()
+  local random = love.math.random
+  return ("%08x-%04x-4%03x-8%03x-%012x"):format(os.time(), random(0, 65535), random(0, 4095),
+    random(0, 4095), random(0, 2 ^ 48 - 1))
+end
+
+local function add_people()
+  local base = opperchat.conversation{
+    client = game.connection.client, model = game.connection.model, system = cast.lore,
   }
+  local trace_id = new_id()
+  for _, person in ipairs(cast.people) do
+    local npc = Npc.new(person)
+    npc.body = game.world:add(person.name, World.PLACES[person.place], person.look)
+    npc:open{
+      base = base, client = game.connection.client, path = path_of(person.name),
+      trace_id = trace_id, tools = tools.of(npc, game.world, person.tools),
+    }
+    table.insert(game.npcs, npc)
+    game.npcs[person.name] = npc
+    game.bubbles[npc] = Bubble.new{ width = 300, rows = 5, font = "speech", name = person.name,
+      paper = { 1, 0.97, 0.91 }, ink = { 0.23, 0.15, 0.30 }, tint = figure.color(person.look.coat) }
+  end
 end
-
--- ---------------------------------------------------------------------------
--- The window
--- ---------------------------------------------------------------------------
 
 -- Letters are drawn as sharp as the window is large.
 local function resize(width, height)
@@ -83,78 +83,36 @@ local function resize(width, height)
   local function font(size)
     return love.graphics.newFont(size, "normal", game.scale)
   end
-  game.fonts = { speech = font(16), panel = font(14), small = font(11.5) }
+  game.fonts = { speech = font(15.5), bar = font(15), small = font(12), tiny = font(10.5) }
 end
 
 love.resize = resize
 
 -- ---------------------------------------------------------------------------
--- The game
+-- The frame
 -- ---------------------------------------------------------------------------
-
-local function ask(question)
-  -- The traveller says it all at once.
-  game.question = Typewriter.new()
-  game.question:push(question)
-  game.question:finish()
-  game.question:skip()
-  game.traveller:approach()
-  game.npc:ask(question)
-end
-
-local function stop()
-  if game.npc:is_busy() then
-    game.npc:stop()
-  else
-    game.npc.typewriter:skip()
-  end
-end
 
 function love.load()
   love.keyboard.setKeyRepeat(true)
   love.graphics.setBackgroundColor(0.06, 0.05, 0.14)
   resize(love.graphics.getDimensions())
+  game.connection = connect(root)
+  game.world = World.new()
+  add_people()
+  game.player = game.world:add("traveller", 600, cast.traveller)
+  game.camera = 120
+  game.player_bubble = Bubble.new{ width = 210, rows = 3, font = "small",
+    paper = { 0.99, 0.88, 0.84 }, ink = { 0.36, 0.16, 0.28 } }
+  company.begin(game)
+  game.bar = Bar.new{ on_say = game.say, on_stop = game.stop }
+  game.panel = Panel.new(game)
+  sky.load()
+  street.load()
 
-  game.npc = Npc.new{
-    client = new_client(),
-    model = os.getenv("OPPERCHAT_MODEL") or "openai/gpt-5-mini",
-    system = SYSTEM,
-  }
-  game.scene = Scene.new()
-  game.owl = actors.Owl.new(604)
-  game.traveller = actors.Traveller.new(150)
-  game.camera = 0
-  game.panel = Panel.new{ questions = QUESTIONS, on_ask = ask, on_stop = stop }
-  game.answer_bubble = Bubble.new{
-    width = 376, rows = 6, font = "speech", lean = 0.74, name = "Minerva",
-    paper = { 1, 0.97, 0.91 }, ink = { 0.23, 0.15, 0.30 }, name_color = { 0.76, 0.28, 0.40 },
-  }
-  game.question_bubble = Bubble.new{
-    width = 190, rows = 3, font = "panel", lean = 0.7,
-    paper = { 0.98, 0.90, 0.84 }, ink = { 0.36, 0.20, 0.32 },
-  }
-
-  local test_folder = os.getenv("OPPERCHAT_LOVE_TEST")
-  if test_folder then
-    require("selftest").start(game, test_folder, ask)
-  end
-end
-
-local function update_bubbles(dt)
-  local npc = game.npc
-  if npc.mood ~= "quiet" then
-    game.answer_bubble:open()
-  end
-  game.answer_bubble:update(dt, npc.typewriter, game.fonts, npc.mood == "thinking")
-
-  if game.question then
-    game.question:update(dt)
-    if game.question.time < QUESTION_STAYS then
-      game.question_bubble:open()
-    else
-      game.question_bubble:close()
-    end
-    game.question_bubble:update(dt, game.question, game.fonts, false)
+  -- what a spec or the picture of the README does with the game
+  local script = os.getenv("OPPERCHAT_LOVE_SCRIPT")
+  if script then
+    assert(loadfile(script))()(game)
   end
 end
 
@@ -166,52 +124,131 @@ local function steer()
 end
 
 function love.update(dt)
-  -- Moves all requests on and calls their handlers; returns at once.
+  -- Moves all requests on, calls their handlers and goes on with the coroutines
+  -- that wait; returns at once.
+  local before = love.timer.getTime()
   opperchat.poll{ budget = POLL_BUDGET }
+  game.panel:measure(dt, love.timer.getTime() - before)
 
+  game.time = game.time + dt
+  company.update(game, dt)
   -- After a hiccup of the system nobody should jump.
   dt = math.min(dt, 0.1)
-  local npc = game.npc
-  npc:update(dt)
-  game.scene:update(dt)
-  game.traveller:update(dt, steer())
-  game.owl:update(dt, npc.mood, npc.typewriter:is_typing(), game.traveller.x)
-  game.camera = game.camera + (game.traveller.x - 260 - game.camera) * (1 - math.exp(-2 * dt))
-  update_bubbles(dt)
-  game.panel:update(dt, npc)
+  game.world:update(dt, steer())
+  for _, npc in ipairs(game.npcs) do
+    game.bubbles[npc]:follow(npc, dt, game.fonts)
+  end
+  game.player_bubble:update(dt, game.fonts)
+  local goal = math.max(0, math.min(World.WIDTH - WIDTH, game.player.x - WIDTH / 2))
+  game.camera = game.camera + (goal - game.camera) * (1 - math.exp(-3 * dt))
+  sky.update(dt)
+  game.bar:update(dt, game)
+end
+
+-- The one who speaks to the player comes first and lies on top; what would cover
+-- another bubble is lifted above it.
+local function draw_bubbles()
+  local player, placed = game.player, {}
+  local function place(bubble, body, lean)
+    local x = body.x - game.camera
+    if bubble:is_visible() and x > -OUT_OF_VIEW and x < WIDTH + OUT_OF_VIEW then
+      bubble:place(x, World.GROUND - 116, lean, placed)
+      placed[#placed + 1] = bubble
+    end
+  end
+  if game.partner then
+    place(game.bubbles[game.partner], game.partner.body, game.partner.body.x < player.x and 0.72
+      or 0.28)
+  end
+  for _, npc in ipairs(game.npcs) do
+    if npc ~= game.partner then
+      -- two who stand side by side lean their bubbles away from each other
+      place(game.bubbles[npc], npc.body, npc.body.facing > 0 and 0.78 or 0.22)
+    end
+  end
+  place(game.player_bubble, player, 0.5)
+  for i = #placed, 1, -1 do
+    placed[i]:draw(game.fonts)
+  end
+end
+
+local function draw_world()
+  local world, camera = game.world, game.camera
+  sky.draw(camera, world)
+  love.graphics.push()
+  love.graphics.translate(-camera, 0)
+  street.draw_back(world)
+  for _, is_front in ipairs{ false, true } do
+    for _, body in ipairs(world.bodies) do
+      -- whoever keeps the stall stands behind its counter
+      local is_behind = body.name == "Sela" and math.abs(body.x - World.PLACES.market) < 30
+      if is_front ~= is_behind then
+        local npc = game.npcs[body.name]
+        figure.draw(body, world, {
+          is_talking = npc and npc.mood == "speaking" and npc.typewriter:is_typing(),
+          is_thinking = npc and (npc.mood == "thinking" or npc.mood == "pondering"),
+          is_near = npc and npc == game.near,
+        })
+      end
+    end
+    if not is_front then
+      street.draw_counter(world)
+    end
+  end
+  street.draw_front(world)
+  love.graphics.pop()
+  sky.draw_front(camera, world)
 end
 
 function love.draw()
   love.graphics.push()
   love.graphics.translate(game.left, game.top)
   love.graphics.scale(game.scale)
-  game.scene:draw_back(game.camera)
-  game.owl:draw()
-  game.traveller:draw()
-  game.scene:draw_front()
-  game.question_bubble:draw(game.fonts, game.traveller:mouth())
-  game.answer_bubble:draw(game.fonts, game.owl:mouth())
+  draw_world()
+  draw_bubbles()
+  game.bar:draw(game.fonts, game)
   game.panel:draw(game.fonts)
   love.graphics.pop()
 end
 
+-- ---------------------------------------------------------------------------
+-- The player
+-- ---------------------------------------------------------------------------
+
 function love.textinput(text)
-  game.panel:text_input(text)
+  game.bar:text_input(text)
 end
 
 function love.keypressed(key)
   if key == "q" and love.keyboard.isDown("lctrl", "rctrl", "lgui", "rgui") then
     love.event.quit()
+  elseif key == "tab" or key == "f1" then
+    game.panel:toggle()
   else
-    game.panel:key_pressed(key)
+    game.bar:key_pressed(key)
+  end
+end
+
+-- A click on somebody goes there, a click on the street as well.
+function love.mousepressed(x, y)
+  x, y = (x - game.left) / game.scale, (y - game.top) / game.scale
+  if y < HEIGHT - 70 then
+    local goal = x + game.camera
+    for _, npc in ipairs(game.npcs) do
+      if math.abs(npc.body.x - goal) < 30 then
+        goal = npc.body.x + (game.player.x < npc.body.x and -70 or 70)
+      end
+    end
+    game.player.goal = goal -- as far as the gate lets one
   end
 end
 
 function love.quit()
-  if game.npc then
-    game.npc:stop()
+  -- what was said is in the journals already
+  if game.connection then
+    game.connection.client:close()
   end
-  if game.offline then
-    game.offline:stop()
+  if game.connection and game.connection.offline then
+    game.connection.offline:stop()
   end
 end

@@ -1,20 +1,22 @@
---- Somebody in the game who answers through a language model: the part to copy
--- into a game of your own. It draws nothing and it never waits.
+--- Somebody who talks through a language model: the part to copy into a game of
+-- your own. It draws nothing and it never waits.
 --
---   local owl = Npc.new{ client = client, model = "...", system = "You are ..." }
---   owl:ask("Who goes there?")
---   owl:update(dt)                 -- once a frame, and opperchat.poll() as well
---   owl.typewriter                 -- what is to be read in the speech bubble
+--   local npc = Npc.new(person)
+--   npc:open{ base = base, client = client, path = path, tools = tools }
+--   npc:hear("Traveller: Who goes there?")
+--   npc:update(dt)          -- once a frame, and opperchat.poll() as well
+--   npc.typewriter          -- what is to be read in the speech bubble
 --
 -- `mood` tells what to animate:
---   "quiet"      nothing asked yet
---   "thinking"   asked, and no word of the answer is there
---   "pondering"  the same for so long that "Hmm..." was said
+--   "quiet"      has nothing to say
+--   "thinking"   was asked, and no word of the answer is there
+--   "pondering"  the same for so long that a canned line is said
 --   "speaking"   the answer is coming in, or still being typed
---   "silent"     all has been said
 
 local opperchat = require "opperchat"
-local Typewriter = require "typewriter"
+local Typewriter = require "ui.typewriter"
+
+local policy = opperchat.policy
 
 local Npc = {}
 Npc.__index = Npc
@@ -23,115 +25,197 @@ Npc.__index = Npc
 -- second believes that the key did not work.
 local PATIENCE = 1
 
-local PONDERINGS = { "Hmm...", "Hmm... let me think.", "Hoo... a good question." }
+-- Tokens of a request: what a turn costs and how long it takes depend on it, and
+-- it is the same on the first evening and on the hundredth.
+local CONTEXT = 2000
 
----@param options { client: opperchat.Client, model: string, system: string }
-function Npc.new(options)
+-- When the context is full, a model takes out of the oldest turns what is worth
+-- knowing for ever; that happens between two turns, nobody waits for it. Should
+-- it fail, `fit` keeps the budget in any case.
+local MEMORY = policy.pipeline{
+  policy.remember{
+    tokens = CONTEXT, turns = 4,
+    schema = { traveller_name = "string?", facts = { "string" } },
+  },
+  policy.fit{ tokens = CONTEXT },
+}
+
+-- Opens the conversation where it was left, or begins it as a fork of the base,
+-- with which it shares the lore. Without a usable file it is a conversation all
+-- the same, which ends with the game.
+local function open_chat(person, options)
+  local own = {
+    tools = options.tools, policy = MEMORY, trace_id = options.trace_id,
+    keep_partial = true, -- what was said aloud before an interruption is remembered
+  }
+  local fresh = options.base:fork(own)
+  fresh:append("system", person.persona)
+  if not options.path then
+    return fresh
+  end
+  -- with a journal: is it ours alone, or is the game running a second time?
+  local kept, err = opperchat.load(options.path, { journal = options.path })
+  if kept then
+    kept:close()
+    kept = assert(opperchat.load(options.path))
+    -- the game may have a new version: its texts count, not those of the file
+    kept:splice(1, #fresh, fresh:messages())
+  elseif err.code ~= "no_file" then
+    print("opperchat: " .. tostring(err))
+    return fresh
+  end
+  -- A journal grows with each line; saved anew it has only what is remembered.
+  local saved, chat
+  saved, err = (kept or fresh):save(options.path)
+  if saved then
+    own.client, own.journal = options.client, options.path
+    chat, err = opperchat.load(options.path, own)
+  end
+  if not chat then
+    print("opperchat: " .. tostring(err))
+  end
+  return chat or fresh
+end
+
+---@param person table of cast.lua: `name`, `persona`, `ponders`, `wares`
+---@return table npc to be opened: its tools need it first
+function Npc.new(person)
   return setmetatable({
-    -- The conversation remembers all turns, so "and in 3D?" is understood.
-    chat = opperchat.conversation{
-      client = options.client,
-      model = options.model,
-      system = options.system,
-      -- What was said aloud before the player interrupted is remembered too.
-      keep_partial = true,
-    },
-    typewriter = Typewriter.new(),
-    mood = "quiet",
-    waited = 0,
-    asked = 0,
+    name = person.name, person = person, wares = person.wares or {},
+    typewriter = Typewriter.new(), mood = "quiet", said = "", waited = 0, asked = 0, silence = 0,
   }, Npc)
 end
 
-local function say(self, text)
+---@param options { base: opperchat.Conversation, client: opperchat.Client, tools: table[],
+---  path: string?, trace_id: string? } `path`: where it is kept; `trace_id`: one for all, so
+---  that Opper asks them all of one provider, whose cache knows the lore then
+function Npc:open(options)
+  self.chat = open_chat(self.person, options)
+  return self
+end
+
+local function begin_text(self)
   self.typewriter = Typewriter.new()
+end
+
+local function say(self, text)
+  begin_text(self)
   self.typewriter:push(text)
   self.typewriter:finish()
 end
 
--- What a player can make of an error; the details are for whoever looks into
--- the console.
+-- What a player can make of an error; the details are for the console.
 local function complain(self, err)
-  print("opperchat: " .. tostring(err))
+  print("opperchat: " .. self.name .. ": " .. tostring(err))
   self.mood = "speaking"
   if err.code == "missing_api_key" then
-    say(self, "Nobody gave me a key to the library. (Set OPPER_API_KEY.)")
-  elseif err.kind == "network" or err.kind == "tls" then
-    say(self, "I cannot hear the library from here. (" .. err.kind .. ")")
+    say(self, "I have lost my voice. (Set OPPER_API_KEY.)")
+  elseif err.kind == "network" or err.kind == "tls" or err.kind == "timeout" then
+    say(self, "The wind carries your words away. (" .. err.kind .. ")")
   else
-    say(self, "I lost my thread. Ask me again? (" .. err.kind .. ")")
+    say(self, "I lost my thread. Say that again? (" .. err.kind .. ")")
   end
 end
 
---- Asks a question; the answer comes in over the next frames. Interrupts the
---- answer to an earlier one.
----@param question string
-function Npc:ask(question)
-  self:stop()
-  self.typewriter = Typewriter.new()
-  self.mood, self.waited = "thinking", 0
-  self.asked = self.asked + 1
-  self.received = ""
+local function speak(self, text)
+  if self.mood ~= "speaking" then
+    self.mood = "speaking"
+    begin_text(self) -- in the place of the canned line
+  end
+  if self.is_new_step and self.said ~= "" then
+    text = " " .. text:gsub("^%s+", "")
+  end
+  self.is_new_step = false
+  self.said = self.said .. text
+  self.typewriter:push(text)
+end
 
-  -- Both handlers are called by opperchat.poll(), so between two frames.
-  local request, err = self.chat:start(question, {
-    on_delta = function(text)
-      if self.mood ~= "speaking" then
-        self.mood = "speaking"
-        self.typewriter = Typewriter.new() -- instead of the "Hmm..."
-      end
-      self.received = self.received .. text
-      self.typewriter:push(text)
-    end,
-    on_done = function(reply, problem)
-      self.request = nil
-      if reply and reply.content and reply.content ~= "" then
-        self.typewriter:finish()
-      elseif reply then
-        self.mood = "speaking"
-        say(self, "...") -- a model may end without a word
-      elseif self.mood == "speaking" and problem.partial then
-        self.typewriter:push(problem.kind == "cancelled" and "\226\128\148" or "...")
-        self.typewriter:finish()
-      elseif problem.kind == "cancelled" then
-        self.mood = "speaking"
-        say(self, "As you wish.")
-      else
-        complain(self, problem)
-      end
-    end,
-  })
-  if request then
-    self.request = request
-  else
+local function finish(self, reply, err)
+  self.turn = nil
+  if not reply then
     complain(self, err)
+  elseif self.said == "" then
+    self.mood = "speaking"
+    say(self, "...") -- a model may end without a word
+  else
+    self.typewriter:finish()
   end
 end
 
---- Ends the answer that is on its way. `cancel` calls `on_done` before it
---- returns.
-function Npc:stop()
-  if self.request then
-    self.request:cancel()
+--- Says something to this one; the answer comes in over the next frames, and tools
+--- are run meanwhile. What was going on is interrupted.
+---@param prompt string
+---@return opperchat.Task task its `wait` returns the reply, or nothing if interrupted
+function Npc:hear(prompt)
+  self:hush()
+  local turn, before = {}, self.task
+  self.turn, self.mood, self.waited, self.said = turn, "thinking", 0, ""
+  self.asked = self.asked + 1
+  begin_text(self)
+
+  -- `run` waits, but only this coroutine: opperchat.poll() moves it on.
+  self.task = opperchat.go(function()
+    if before and before.state == "running" then
+      before:wait() -- a tool that was at work when we interrupted
+    end
+    if self.turn ~= turn then
+      return nil
+    end
+    local reply, err = self.chat:run(prompt, {
+      max_steps = 5,
+      on_delta = function(text)
+        if self.turn == turn then
+          speak(self, text)
+        end
+      end,
+      on_tool = function(event)
+        self.is_new_step = true
+        if event.error then
+          print("opperchat: " .. self.name .. ": " .. event.call.name .. ": " .. event.error)
+        end
+      end,
+    })
+    if self.turn == turn then
+      finish(self, reply, err)
+    end
+    return reply
+  end)
+  return self.task
+end
+
+--- Interrupts what this one is saying or doing.
+function Npc:hush()
+  if not self.turn then
+    return
   end
+  self.turn = nil
+  if self.mood == "speaking" then
+    self.typewriter:push("\226\128\148") -- a dash: cut short
+    self.typewriter:finish()
+  else
+    begin_text(self)
+    self.mood = "quiet"
+  end
+  self.chat:cancel()
 end
 
 --- Is an answer on its way?
 function Npc:is_busy()
-  return self.request ~= nil
+  return self.turn ~= nil
 end
 
 ---@param dt number seconds
 function Npc:update(dt)
   self.typewriter:update(dt)
+  self.silence = self.mood == "quiet" and self.silence + dt or 0
   if self.mood == "thinking" then
     self.waited = self.waited + dt
     if self.waited >= PATIENCE then
       self.mood = "pondering"
-      say(self, PONDERINGS[(self.asked - 1) % #PONDERINGS + 1])
+      say(self, self.person.ponders[(self.asked - 1) % #self.person.ponders + 1])
     end
-  elseif self.mood == "speaking" and self.typewriter:is_done() then
-    self.mood = "silent"
+  elseif self.mood == "speaking" and self.turn == nil and self.typewriter:is_done() then
+    self.mood = "quiet"
   end
 end
 

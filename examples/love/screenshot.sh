@@ -1,6 +1,5 @@
 #!/bin/sh
-# Takes the picture of the README: what spec/love_spec.lua sees in the middle of
-# an answer. Needs what the spec needs: love, xvfb-run and both builds.
+# Takes the picture of the README, with the offline server. Needs love and xvfb-run.
 #   examples/love/screenshot.sh [docs/images/love.png]
 set -e
 picture=${1:-docs/images/love.png}
@@ -10,6 +9,9 @@ case $picture in
 esac
 cd "$(dirname "$0")/../.."
 make LUA=luajit all
-mkdir -p "$(dirname "$picture")"
-OPPERCHAT_LOVE_PICTURE=$picture make test SPECS=spec/love_spec.lua FILTER="streams in"
+saves=$(mktemp -d)
+trap 'rm -r "$saves"' EXIT
+env -u OPPER_API_KEY -u OPPER_BASE_URL XDG_DATA_HOME="$saves" OPPERCHAT_LOVE_PICTURE="$picture" \
+  OPPERCHAT_LOVE_SCRIPT="$PWD/examples/love/screenshot.lua" \
+  xvfb-run -a -s "-screen 0 1280x800x24" timeout -k 5 60 love examples/love
 ls -l "$picture"

@@ -44,13 +44,15 @@ end
 --- Its standard input is a pipe from this process. Closing the pipe ends the
 --- server, and so does the end of this process, however it comes about.
 ---@param lua? string the interpreter to run it on; the one of this program when left out
+---@param pace? number what its pauses are multiplied with, 1 when left out
 ---@return { url: string, port: integer, stop: fun(self) }
-function offline.start(lua)
+function offline.start(lua, pace)
   -- Somebody else may take the port between the look and the use of it.
   for _ = 1, 3 do
     local port = free_port()
     local pipe = assert(io.popen("exec " .. quote(lua or interpreter()) .. " "
-      .. quote(here .. "../offline_server.lua") .. " --port " .. port .. " >/dev/null", "w"))
+      .. quote(here .. "../offline_server.lua") .. " --port " .. port
+      .. " --pace " .. (pace or 1) .. " >/dev/null", "w"))
     for _ = 1, 250 do
       if is_listening(port) then
         local url = "http://127.0.0.1:" .. port .. "/v1"

@@ -10,6 +10,7 @@ local pdf = dofile(here .. "pdf.lua")
 local reader = dofile(here .. "pretend_reader.lua")
 local caller = dofile(here .. "pretend_caller.lua")
 local logbook = dofile(here .. "pretend_logbook.lua")
+local villagers = dofile(here .. "pretend_villagers.lua")
 
 local pretend_model = {}
 
@@ -165,7 +166,12 @@ end
 ---@param request table
 ---@return table[]? calls
 ---@return string? answer
+---@return { delay: number, pause: number }? pace nil: the usual one
 function pretend_model.call(messages, request)
+  local said = villagers.answer(messages, pretend_model.text_of)
+  if said then
+    return said.calls, said.answer, said
+  end
   return caller.next(messages, request, pretend_model.text_of)
 end
 
@@ -203,7 +209,8 @@ function pretend_model.fill(messages, schema)
       end
     end
   end
-  return reader.fill(table.concat(texts, "\n"), schema)
+  local text = table.concat(texts, "\n")
+  return villagers.facts(text, schema) or reader.fill(text, schema)
 end
 
 -- Dollars per token, as a small hosted model might ask.

@@ -35,8 +35,14 @@ local hosts = {}
 -- Frames until there is nothing to wait for; a key is pressed in the first.
 function hosts.love(opperchat)
   local shown
+  local mark = os.tmpname()
+  local saves = mark .. ".saves"
   love = { -- luacheck: ignore 111
     graphics = { printf = function(text) shown = text end },
+    filesystem = {
+      getSaveDirectory = function() return saves end,
+      createDirectory = function(name) os.execute("mkdir -p '" .. saves .. "/" .. name .. "'") end,
+    },
   }
   return function()
     local love = love -- luacheck: ignore 113
@@ -50,6 +56,7 @@ function hosts.love(opperchat)
       opperchat.sleep(0.005)
     until active == 0
     assert(shown and #shown > 0, "nothing was drawn")
+    os.execute("rm -rf '" .. mark .. "' '" .. saves .. "'")
   end
 end
 

@@ -1,44 +1,41 @@
 --- A speech bubble that grows with its text.
 --
---   local bubble = Bubble.new{ width = 380, rows = 6 }
---   bubble:update(dt, typewriter)
---   bubble:draw(fonts, x, y)       the tip of its tail
+--   local bubble = Bubble.new{ width = 300, rows = 5, font = "speech", ... }
+--   bubble:follow(npc, dt, fonts)      what somebody says, as it arrives
+--   bubble:say("Good evening.")        or a line of the game's own,
+--   bubble:update(dt, fonts)           which stays for some seconds
+--   bubble:place(x, y, lean, others)   the tip of its tail
+--   bubble:draw(fonts)
+
+local Typewriter = require "ui.typewriter"
 
 local lg = love.graphics
 
 local Bubble = {}
 Bubble.__index = Bubble
 
-local PADDING = 16
-local RADIUS = 14
-local TAIL = 20 -- height of the tail
+local SCREEN = 960 -- its width
+local PADDING = 14
+local RADIUS = 13
+local TAIL = 18 -- height of the tail
 local FADE = 0.16 -- seconds a letter takes to appear
+local STAYS, READS = 3, 15 -- seconds after the end; and one more for so many letters
 
 ---@param options { width: number, rows: integer, font: string, paper: number[], ink: number[],
----  name: string?, name_color: number[]?, lean: number } `width` is that of its longest line;
----  with more than `rows` lines it scrolls; `lean` is where the tail sits, 0 left to 1 right
+---  name: string?, tint: number[]? } `width` is that of its longest line; with more than
+---  `rows` lines it scrolls; `name` stands on a tag of the color `tint`
 function Bubble.new(options)
   return setmetatable({
     options = options,
+    typewriter = Typewriter.new(),
     lines = {},
     width = 0, height = 0, -- of the text area, gliding towards what is needed
     scroll = 0,
-    age = 0,
+    age = 0, quiet = 0,
     presence = 0,          -- 0 hidden to 1 open
     is_open = false,
     dots = false,
   }, Bubble)
-end
-
---- Opens with nothing in it but three dots, or with what is typed.
-function Bubble:open()
-  if not self.is_open then
-    self.is_open, self.age = true, 0
-  end
-end
-
-function Bubble:close()
-  self.is_open = false
 end
 
 -- Where each line begins and ends in the text, in bytes. The lines follow the
@@ -68,19 +65,15 @@ local function glide(from, to, dt, rate)
   return to + (from - to) * math.exp(-rate * dt)
 end
 
----@param dt number
----@param typewriter table
----@param fonts table<string, table>
----@param is_waiting boolean three dots instead of text
-function Bubble:update(dt, typewriter, fonts, is_waiting)
+-- The lines of what is shown, and the room that they need.
+local function arrange(self, dt, fonts)
   local font = fonts[self.options.font]
-  self.typewriter, self.dots = typewriter, is_waiting
   self.age = self.age + dt
   self.presence = glide(self.presence, self.is_open and 1 or 0, dt, self.is_open and 14 or 10)
-  lay_out(self, font, typewriter.ready)
+  lay_out(self, font, self.typewriter.ready)
 
   -- Room for the lines that are begun, and for the word that comes next.
-  local shown, rows, width = typewriter:shown(), 0, is_waiting and 44 or 0
+  local shown, rows, width = self.typewriter:shown(), 0, self.dots and 44 or 0
   for _, line in ipairs(self.lines) do
     if line.first <= shown + 1 then
       rows = rows + 1
@@ -89,13 +82,51 @@ function Bubble:update(dt, typewriter, fonts, is_waiting)
   end
   rows = math.max(rows, 1)
   local visible = math.min(rows, self.options.rows)
-  local row_height = font:getHeight() * 1.28
-  local is_new = self.width == 0
-  local rate = is_new and 1e9 or 16
+  local row_height = font:getHeight() * 1.25
+  local rate = self.presence < 0.2 and 1e9 or 16
   self.width = glide(self.width, width, dt, rate)
   self.height = glide(self.height, visible * row_height, dt, rate)
   self.scroll = glide(self.scroll, (rows - visible) * row_height, dt, 10)
   self.row_height = row_height
+end
+
+--- A line that is not typed, and that nobody streams.
+---@param text string
+function Bubble:say(text)
+  local typewriter = Typewriter.new()
+  typewriter:push(text)
+  typewriter:finish()
+  typewriter:skip()
+  self.typewriter, self.line, self.dots = typewriter, typewriter, false
+  self.is_open, self.quiet = true, 0
+end
+
+---@param dt number
+---@param fonts table<string, table>
+function Bubble:update(dt, fonts)
+  self.quiet = self.quiet + dt
+  self.typewriter:update(dt)
+  self.is_open = self.is_open and self.quiet < STAYS + #self.typewriter.text / READS
+  arrange(self, dt, fonts)
+end
+
+---@param npc table
+---@param dt number
+---@param fonts table<string, table>
+function Bubble:follow(npc, dt, fonts)
+  if npc.mood ~= "quiet" then
+    self.typewriter, self.line, self.quiet = npc.typewriter, nil, 0
+    self.dots = npc.mood == "thinking"
+    self.is_open = true
+  elseif self.line then
+    return self:update(dt, fonts)
+  else
+    self.quiet = self.quiet + dt
+    local text = npc.typewriter.text
+    -- interrupted before the first word: there is nothing to read
+    self.is_open = self.is_open and text ~= "" and self.quiet < STAYS + #text / READS
+  end
+  arrange(self, dt, fonts)
 end
 
 -- A soft shadow: many faint layers.
@@ -162,18 +193,40 @@ local function draw_dots(x, y, ink, age)
   end
 end
 
----@param fonts table<string, table>
+function Bubble:is_visible()
+  return self.presence > 0.01
+end
+
+--- Where it goes: as near to its owner as the others let it.
 ---@param x number
 ---@param y number
-function Bubble:draw(fonts, x, y)
-  if self.presence < 0.01 then
-    return
+---@param lean number where the tail sits, 0 left to 1 right
+---@param others table[] that have their places already
+function Bubble:place(x, y, lean, others)
+  local width, height = self.width + PADDING * 2, self.height + PADDING * 1.5
+  -- who is beyond the edge is heard from there
+  x = math.max(24, math.min(SCREEN - 24, x))
+  local left = math.max(8, math.min(x - width * lean, SCREEN - 8 - width))
+  local top = y - TAIL - height
+  for _, other in ipairs(others) do
+    local box = other.box
+    if left < box.right + 6 and left + width > box.left - 6 and top < box.bottom + 14
+        and top + height > box.top - 14 then
+      top = box.top - 16 - height
+    end
   end
-  local options = self.options
+  local is_new = self.presence < 0.2 or not self.top
+  self.top = is_new and top or self.top + (top - self.top) * 0.2
+  self.box = { left = left, top = top, right = left + width, bottom = top + height }
+  self.x, self.y = x, y
+end
+
+---@param fonts table<string, table>
+function Bubble:draw(fonts)
+  local options, x, y = self.options, self.x, self.y
   local paper, ink = options.paper, options.ink
   local width, height = self.width + PADDING * 2, self.height + PADDING * 1.5
-  local left = math.max(12 - x, math.min(-width * options.lean, 788 - x - width))
-  local top = -TAIL - height
+  local left, top = self.box.left - x, self.top - y
 
   lg.push()
   lg.translate(x, y + math.sin(self.age * 1.7) * 1.5)
@@ -184,7 +237,7 @@ function Bubble:draw(fonts, x, y)
   draw_shadow(left, top, width, height)
   lg.setColor(paper)
   local base_x = math.max(left + RADIUS + 14, math.min(-14, left + width - RADIUS - 14))
-  draw_tail(base_x, -TAIL - 2)
+  draw_tail(base_x, top + height - 2)
   lg.rectangle("fill", left, top, width, height, RADIUS)
   -- a lighter edge where the sky shines on it
   lg.setLineWidth(1.5)
@@ -196,7 +249,7 @@ function Bubble:draw(fonts, x, y)
     local tag = font:getWidth(options.name) + 20
     lg.setColor(0.07, 0.03, 0.16, 0.18)
     lg.rectangle("fill", left + 14, top - 9, tag, 21, 10.5)
-    lg.setColor(options.name_color)
+    lg.setColor(options.tint)
     lg.rectangle("fill", left + 14, top - 11, tag, 21, 10.5)
     lg.setFont(font)
     lg.setColor(1, 0.97, 0.9)
