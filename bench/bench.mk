@@ -47,8 +47,8 @@ build/bench/clock.so: bench/instructions/clock.c
 	$(Q)$(BENCH_COMPILE) -fPIC -shared -o $@ $<
 
 # What the figures depend on beside the sources.
-BUILT_WITH = $(shell uname -m), compiler \
-  $(shell echo __VERSION__ | $(CC) -E -P - | tr -d '"') $(CFLAGS) $(EXTRA_CFLAGS)
+BUILT_WITH = $(strip $(shell uname -m), compiler \
+  $(shell echo __VERSION__ | $(CC) -E -P - | tr -d '"') $(CFLAGS) $(EXTRA_CFLAGS))
 
 # Neither the speed of the machine nor its load is in the figures.
 .PHONY: run-instructions
