@@ -346,6 +346,10 @@ bench: deps-bench ## Measure against bare libcurl (BENCH="--strict CASE..." pick
 	@$(SET_PATHS) && $(LUA) bench/run.lua $(BENCH)
 	@$(if $(filter-out --strict,$(BENCH)),,$(MAKE) bench-tokens)
 
+.PHONY: instructions
+instructions: deps-test ## Count instructions of the hot paths (WRITE=1 writes them down)
+	@$(MAKE) run-instructions
+
 -include bench/bench.mk
 
 .PHONY: docs

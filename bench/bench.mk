@@ -30,3 +30,35 @@ bench-tokens: build/bench/tokens/estimate
 	$(Q)sh bench/tokens/install.sh
 	$(Q)node bench/tokens/corpus.mjs
 	$(Q)node bench/tokens/run.mjs
+
+# -- Instructions of the hot paths ----------------------------------------------
+
+.PHONY: instructions-programs
+instructions-programs: build/bench/server build/bench/callgrind.so build/bench/clock.so
+
+build/bench/callgrind.so: bench/instructions/lcallgrind.c
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(BENCH_COMPILE) -fPIC -shared -I$(LUA_HEADERS) -o $@ $<
+
+build/bench/clock.so: bench/instructions/clock.c
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(BENCH_COMPILE) -fPIC -shared -o $@ $<
+
+# What the figures depend on beside the sources.
+BUILT_WITH = $(strip $(shell uname -m), compiler \
+  $(shell echo __VERSION__ | $(CC) -E -P - | tr -d '"') $(CFLAGS) $(EXTRA_CFLAGS))
+
+# Neither the speed of the machine nor its load is in the figures.
+.PHONY: run-instructions
+run-instructions:
+	@if ! command -v valgrind >/dev/null || \
+	  ! echo '#include <valgrind/callgrind.h>' | $(CC) -E - >/dev/null 2>&1; then \
+	  echo "no valgrind: the instructions were not counted"; \
+	  echo "0 passed, 0 failed, 1 skipped"; \
+	else \
+	  $(BUILD) all instructions-programs && \
+	  $(LUA) bench/instructions/run.lua $(if $(WRITE),--write) \
+	    "$$(command -v $(LUA))" "$(MODULE_DIR)" "$(BUILT_WITH)" $(CASES); \
+	fi
