@@ -352,6 +352,14 @@ describe("a client", function()
         assert.truthy(err.message:find("OPPER_API_KEY", 1, true))
         assert.equal(0, #chat)
         assert.equal(before, server:status().accepted)
+        chat = talk {
+          api_key = function() return "" end, base_url = url, proxy = server.url:gsub("/v1", ""),
+        }
+        reply, err = chat:send("hello")
+        assert.is_nil(reply)
+        assert.equal("missing_api_key", err.code)
+        assert.truthy(err.message:find("the api_key function returned \"\"", 1, true), err.message)
+        assert.equal(before, server:status().accepted)
       end
     end)
 
@@ -434,7 +442,6 @@ describe("a client", function()
       fails("got boolean", function() return false end)
       fails("got number", function() return 5 end)
       fails("got table", function() return { KEY } end)
-      fails("string", function() return "" end)
       fails("control characters", function() return KEY .. "\n" end)
       fails("control characters", function() return KEY .. "\r\nX-Evil: 1" end)
       fails("control characters", function() return KEY .. "\0" end)
@@ -442,6 +449,30 @@ describe("a client", function()
       answer = function() return "good" end
       assert(chat:send("again"))
       assert.equal("Bearer good", server:requests()[2].headers.authorization)
+    end)
+
+    it("and none when the function returns \"\"", function()
+      local keys, asked = { "", KEY, "" }, {}
+      local chat, client = talk {
+        api_key = function(is_refused)
+          asked[#asked + 1] = is_refused
+          return table.remove(keys, 1)
+        end,
+      }
+      assert(chat:send("one"))
+      assert(chat:send("two"))
+      server:reply { body = { object = "list", data = { { id = "a/model" } } } }
+      assert(client:models())
+      assert.is_nil(server:requests()[1].headers.authorization)
+      assert.equal("Bearer " .. KEY, server:requests()[2].headers.authorization)
+      assert.is_nil(server:requests()[3].headers.authorization)
+      -- a server that wants one after all: the function may think again
+      keys = { "", KEY }
+      server:reply { status = 401, body = '{"error":"who are you?"}' }
+      assert(chat:send("three"))
+      assert.is_nil(server:requests()[4].headers.authorization)
+      assert.equal("Bearer " .. KEY, server:requests()[5].headers.authorization)
+      assert.same({ false, false, false, false, true }, asked)
     end)
 
     it("unless the caller has an Authorization header", function()

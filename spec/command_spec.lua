@@ -481,7 +481,7 @@ describe("opperchat", function()
     for number, block in ipairs(blocks) do
       it("has commands that work in block " .. number, function()
         assert(shell.succeeds("cd " .. folder .. " && mkdir -p bin docs/images && cp " .. root
-          .. "/README.md . && cp " .. root .. "/docs/images/nvim.png docs/images"))
+          .. "/README.md . && cp " .. root .. "/docs/images/neovim.png docs/images"))
         shell.write_file(folder .. "/bin/opperchat", "#!/bin/sh\nexec " .. program .. '"$@"\n')
         assert(shell.succeeds("chmod +x " .. folder .. "/bin/opperchat"))
         server:default{ chunks = sse.answer("ok") }

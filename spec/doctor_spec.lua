@@ -182,6 +182,13 @@ describe("the doctor", function()
       server:default { status = 401, body = '{"error":"No API key was sent."}' }
       lines = select(2, examine { api_key = "" })
       says(lines.models, "fail", "HTTP 401", "wants a key")
+      lines = select(2, examine { api_key = function() return "" end })
+      says(lines.key, "ok", "none, says the function api_key")
+      says(lines.models, "fail", "HTTP 401", "wants a key")
+      server:reply(MODELS)
+      lines = select(2, examine { api_key = function() return "" end })
+      says(lines.models, "ok", "2 models")
+      says(lines.answer, "fail", "HTTP 401", "wants a key")
       server:default { status = 403, body = '{"error":{"message":"no","code":"permission_error"}}' }
       lines = select(2, examine())
       says(lines.models, "fail", "HTTP 403: no", "whoever administers")

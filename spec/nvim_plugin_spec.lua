@@ -388,6 +388,50 @@ describe("the plugin for Neovim", function()
       assert.truthy(results.chat:find("typed text", 1, true), results.chat)
     end)
 
+    it("lets the user write into a file, also while many do", function()
+      local answer = support.chunks(words(60))
+      for _ = 1, 8 do
+        server:stream(answer, { pause = 0.03 })
+      end
+      local results = nvim([[
+        local file = vim.api.nvim_get_current_win()
+        local buffers = {}
+        for i = 1, 8 do
+          vim.cmd("Opper! Question " .. i)
+          buffers[i] = vim.api.nvim_get_current_buf()
+          vim.cmd("close")
+        end
+        local function all(check)
+          return #vim.tbl_filter(check, buffers) == #buffers
+        end
+        wait_for("some text", function()
+          return all(function(buffer) return lines(buffer):find("word3 ") end)
+        end)
+        vim.api.nvim_set_current_win(file)
+        keys("i")
+        for letter in ("typed text"):gmatch(".") do
+          local typed = lines()
+          vim.api.nvim_feedkeys(letter, "t", false)
+          wait_for("the letter", function() return lines() == typed .. letter end)
+          sleep(0.02)
+        end
+        results.typed, results.mode = lines(), vim.api.nvim_get_mode().mode
+        results.are_busy = all(function(buffer) return opper.status(buffer) == "answering" end)
+        wait_for("the answers", function()
+          return all(function(buffer) return opper.status(buffer):find("tokens") end)
+        end)
+        results.mode_at_end = vim.api.nvim_get_mode().mode
+        results.are_whole = all(function(buffer) return lines(buffer):find("word60\n") end)
+        results.messages = messages()
+      ]])
+      assert.equal("typed text", results.typed)
+      assert.equal("i", results.mode)
+      assert.equal("i", results.mode_at_end)
+      assert.is_true(results.are_busy)
+      assert.is_true(results.are_whole)
+      assert.equal("", results.messages)
+    end)
+
     it("ends quietly when its buffer is wiped, deleted or unloaded", function()
       for _ = 1, 3 do
         stream(words(500), 0.02)
@@ -832,7 +876,7 @@ describe("the plugin for Neovim", function()
   it("has its picture taken", function()
     local picture = folder .. "/neovim.png"
     local pipe = assert(io.popen("env -u LD_PRELOAD timeout -k 5 90 examples/nvim/screenshot.sh "
-      .. picture .. " plugin 2>&1; echo exit=$?"))
+      .. picture .. " 2>&1; echo exit=$?"))
     local output = pipe:read("*a")
     pipe:close()
     if output:find("exit=77\n$") then
@@ -842,6 +886,9 @@ describe("the plugin for Neovim", function()
     assert.truthy(output:find("exit=0\n$"), output)
     local image = support.read_file(picture)
     assert.equal("\137PNG\r\n\26\n", image:sub(1, 8))
+    local high, low = image:byte(19, 20)
+    local width = high * 256 + low
+    assert.truthy(width > 900 and width < 1280, width)
     assert.truthy(#image > 10000 and #image < 200000, #image)
   end)
 end)

@@ -393,7 +393,7 @@ static int splice(lua_State *L) {
 }
 
 /* fork(conversation) -> another one with the same messages */
-static int fork(lua_State *L) {
+static int conversation_fork(lua_State *L) {
   lconversation *conversation;
   lconversation *copy;
   lconversation_open(L, 1);
@@ -495,7 +495,7 @@ void lconversation_register(lua_State *L) {
     { "head", find_head },
     { "cut", cut },
     { "splice", splice },
-    { "fork", fork },
+    { "fork", conversation_fork },
     { "adopt", adopt },
     { "set_busy", set_busy },
     { "body", body },

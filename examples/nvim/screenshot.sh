@@ -1,22 +1,15 @@
 #!/bin/sh
-# Takes a picture of Neovim in a terminal while an answer streams in:
+# Takes the picture of docs/neovim.md: the plugin in a terminal while an answer streams in.
 #
-#   examples/nvim/screenshot.sh docs/images/nvim.png
-#   examples/nvim/screenshot.sh docs/images/neovim.png plugin
+#   examples/nvim/screenshot.sh [docs/images/neovim.png]
 #
-# Nothing in it is drawn: Neovim in an xterm on a virtual screen, with the plugin beside this
-# file, or with that of the whole repository. The answer comes from a scripted server, word by
-# word. Needs nvim, xterm, Xvfb, ImageMagick, lua5.4 with lua-socket and lua-cjson, and the
-# module built for LuaJIT.
+# Nothing in it is drawn: Neovim in an xterm on a virtual screen, with the plugin of this
+# repository. The answer comes from a scripted server, word by word. Needs nvim, xterm, Xvfb,
+# ImageMagick, lua5.4 with lua-socket and lua-cjson, and the module built for LuaJIT.
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-picture=${1:-$root/docs/images/nvim.png}
-# Its settings and questions, and the answers to them: a scene.
-case ${2:-example} in
-  example) settings=screenshot.lua answers=screenshot_server.lua plugin=$here size=96x35 ;;
-  plugin) settings=plugin_screenshot.lua answers=plugin_answers.lua plugin=$root size=128x40 ;;
-esac
+picture=${1:-$root/docs/images/neovim.png}
 missing=
 for tool in nvim xterm Xvfb import lua5.4; do
   command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
@@ -52,7 +45,7 @@ wait_for() {
   done
 }
 
-(cd "$root" && LUA_PATH='./?.lua;;' exec lua5.4 "$here/$answers" "$folder/url") &
+(cd "$root" && LUA_PATH='./?.lua;;' exec lua5.4 "$here/screenshot_server.lua" "$folder/url") &
 server_pid=$!
 wait_for 10 test -s "$folder/url"
 
@@ -65,11 +58,11 @@ export DISPLAY
 
 cat >"$folder/start.sh" <<END
 cd '$root'
+unset LUA_PATH LUA_CPATH
 export HOME='$folder' OPPER_BASE_URL='$(cat "$folder/url")' OPPER_API_KEY=
-export LUA_PATH='$root/lua/?.lua;$root/lua/?/init.lua;;' LUA_CPATH='$root/build/luajit/?.so;;'
-exec nvim -i NONE -n -u '$here/$settings' --cmd "let &rtp = '$plugin,' . &rtp" examples/stream.lua
+exec nvim -i NONE -n -u '$here/screenshot_init.lua' --cmd "let &rtp = '$root,' . &rtp"
 END
-OPPER_READY="$folder/ready" LC_ALL=C.UTF-8 xterm -geometry "$size+0+0" -b 12 -bw 0 +sb \
+OPPER_READY="$folder/ready" LC_ALL=C.UTF-8 xterm -geometry 128x40+0+0 -b 12 -bw 0 +sb \
   -fa "DejaVu Sans Mono" -fs 11 -bg '#1b1f27' -fg '#d5d9e0' -title Neovim \
   -xrm 'xterm*cursorBlink: false' -e sh "$folder/start.sh" &
 terminal_pid=$!
@@ -78,5 +71,5 @@ sleep 0.3
 
 # The terminal alone, without the empty screen around it; few colours make a small file.
 mkdir -p "$(dirname "$picture")"
-import -window root -trim +repage -strip +dither -colors 128 "png8:$folder/nvim.png" || exit 1
-mv "$folder/nvim.png" "$picture"
+import -window root -trim +repage -strip +dither -colors 128 "png8:$folder/picture.png" || exit 1
+mv "$folder/picture.png" "$picture"

@@ -1,5 +1,5 @@
 -- luacheck: globals vim
---- For the pictures: Neovim's settings, and colours that look well in print.
+--- For screenshot_init.lua: Neovim's settings, and colours that look well in print.
 
 vim.cmd("syntax on")
 vim.cmd("filetype plugin indent on")

@@ -252,7 +252,8 @@ end
 ---@param self opperchat.Client
 ---@param is_refused? boolean the server has just refused the one it was given
 ---@param refused? string|userdata which one that was
----@return string|userdata|false|nil key false: the client's own; nil: there is none, see err
+---@return string|userdata|false|nil key false: the client's own; "": the function wants none to
+---be sent; nil: there is none that could be, see err
 ---@return opperchat.Error? err
 function client.key(self, is_refused, refused)
   local state = core.state(self)
@@ -268,7 +269,10 @@ function client.key(self, is_refused, refused)
   local worked, key = pcall(state.key_function, is_refused or false)
   if not worked then
     return nil, errors.new("api", "missing_api_key", "api_key function failed: " .. tostring(key))
-  elseif type(key) ~= "string" or key == "" or key:find("%c") then
+  elseif key == "" and state.needs_key then
+    return nil, errors.new("api", "missing_api_key",
+      "no API key: the api_key function returned \"\", and this host needs one")
+  elseif type(key) ~= "string" or key:find("%c") then
     return nil, errors.new("api", "missing_api_key",
       "api_key function: a string without control characters expected, got "
       .. (type(key) == "string" and "another one" or type(key)))

@@ -230,7 +230,8 @@ end
 -- The key
 -- ---------------------------------------------------------------------------
 
--- The key to be used; nil: there is none that could be sent.
+-- The key to be used; false: the client's own, or none; "": a function wants none; nil: there is
+-- none that could be sent.
 local function check_key(report, self, state)
   local scheme, host = parts_of(state.base_url)
   local key, err = client.key(self)
@@ -245,6 +246,9 @@ local function check_key(report, self, state)
   elseif state.key_source == "none" then
     add(report, "key", "ok", "none, and this host may need none")
     return false
+  elseif key == "" then
+    add(report, "key", "ok", "none, says the " .. state.key_source)
+    return key
   end
   local is_open = false
   if state.secret then
@@ -267,7 +271,7 @@ end
 -- ---------------------------------------------------------------------------
 
 -- What to do about an error.
-local function advice_for(err, state)
+local function advice_for(err, state, key)
   local text = (err.message or ""):lower()
   if err.code == "unknown_host" then
     return "check the spelling of base_url, and whether this machine has a network"
@@ -286,7 +290,8 @@ local function advice_for(err, state)
   elseif err.kind == "tls" then
     return "does this port speak TLS? http:// instead of https:// if it does not"
   elseif err.status == 401 then
-    return state.key_source == "none" and "this server wants a key: api_key or OPPER_API_KEY"
+    return (state.key_source == "none" or key == "")
+      and "this server wants a key: api_key or OPPER_API_KEY"
       or "the server does not accept the key (" .. state.key_source
         .. "): is it for this server, whole, and still valid?"
   elseif err.status == 402 then
@@ -353,7 +358,7 @@ local function check_server(report, self, state, key, proxy, seconds)
     local is_missing = problem.status == 404 or problem.status == 405 or problem.status == 501
     add(report, "models", is_missing and "warn" or "fail",
       (problem.status and "HTTP " .. problem.status .. ": " or "") .. problem.message,
-      advice_for(problem, state))
+      advice_for(problem, state, key))
     return nil, problem.status ~= 401
   end
   add(report, "models", #list > 0 and "ok" or "warn",
@@ -395,7 +400,7 @@ local function wait(sent, seconds)
 end
 
 -- Whether an answer comes, piece by piece, and what it says of its tokens.
-local function check_stream(report, self, state, model, seconds)
+local function check_stream(report, self, state, key, model, seconds)
   local chat = conversation.new { client = self, model = model }
   local times, length = {}, 0
   local begun = core.now()
@@ -412,7 +417,8 @@ local function check_stream(report, self, state, model, seconds)
   chat:close()
   if not reply then
     add(report, "answer", "fail",
-      (err.status and "HTTP " .. err.status .. ": " or "") .. err.message, advice_for(err, state))
+      (err.status and "HTTP " .. err.status .. ": " or "") .. err.message,
+      advice_for(err, state, key))
     return false
   end
   add(report, "answer", "ok", ("%s, %.2f s, %s"):format(reply.model or model or "?",
@@ -508,7 +514,7 @@ local function examine(report, given)
     add(report, "answer", "skip", "not tried: stream = false")
   else
     local model = pick_model(report, list, given.model)
-    if check_stream(report, self, state, model, seconds) and given.tools then
+    if check_stream(report, self, state, key, model, seconds) and given.tools then
       check_tools(report, self, model, seconds)
     end
   end

@@ -40,7 +40,7 @@
 ---Options of `opperchat.client`.
 ---@class opperchat.ClientOptions: opperchat.HeaderOptions
 ---@field api_key? string|opperchat.Secret|fun(is_refused: boolean): string `OPPER_API_KEY` when
----left out; "": none
+---left out; "", also from the function: none is sent
 ---@field base_url? string what stands before `/chat/completions`; left out: `OPPER_BASE_URL`,
 ---then Opper's
 ---@field headers? table<string, string> other headers of each request; `Authorization` here takes

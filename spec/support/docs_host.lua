@@ -83,7 +83,19 @@ function hosts.vim(opperchat)
     api = {
       nvim_create_user_command = function(name, fn) commands[name] = fn end,
       nvim_get_current_buf = function() return #buffers end,
-      nvim_buf_set_lines = function(buffer, _, _, _, lines) buffers[buffer] = lines end,
+      nvim_buf_get_lines = function(buffer, first)
+        assert(first == -2, "only the last line")
+        return { buffers[buffer][#buffers[buffer]] or "" }
+      end,
+      nvim_buf_set_lines = function(buffer, first, _, _, lines)
+        assert(first == 0 or first == -2, "only all lines or the last")
+        local all = first == 0 and {} or buffers[buffer]
+        all[#all] = nil
+        for _, line in ipairs(lines) do
+          all[#all + 1] = line
+        end
+        buffers[buffer] = all
+      end,
     },
   }
   return function()

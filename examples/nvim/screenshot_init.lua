@@ -1,5 +1,6 @@
 -- luacheck: globals vim
---- For screenshot.sh: the plugin of the repository beside a file, asked about a selection in it.
+--- For screenshot.sh: the settings of the Neovim in the picture, and what is done in it. A file is
+--- edited, and the plugin asked about a selection in it.
 
 dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "screenshot_colours.lua")
 
