@@ -161,6 +161,7 @@ build = {
     ["opperchat.loop.uv"] = "lua/opperchat/loop/uv.lua",
     ["opperchat.media"] = "lua/opperchat/media.lua",
     ["opperchat.message"] = "lua/opperchat/message.lua",
+    ["opperchat.missing"] = "lua/opperchat/missing.lua",
     ["opperchat.models"] = "lua/opperchat/models.lua",
     ["opperchat.nvim.build"] = "lua/opperchat/nvim/build.lua",
     ["opperchat.nvim.chat"] = "lua/opperchat/nvim/chat.lua",

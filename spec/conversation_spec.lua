@@ -363,6 +363,9 @@ describe("reading", function()
     chat:close()
     assert.are.same({ "conversation", false }, { opperchat.type(chat) })
     assert.are.same({ "client", true }, { opperchat.type(client) })
+    local other = opperchat.client{ base_url = "http://127.0.0.1:9" }
+    other:close()
+    assert.are.same({ "client", false }, { opperchat.type(other) })
     for _, value in ipairs { {}, "x", 1, io.stdout, print } do
       assert.is_nil(opperchat.type(value))
     end

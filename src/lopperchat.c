@@ -29,6 +29,21 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
+#if defined(__ELF__)
+/*
+ * Which Lua this is built for, where lua/opperchat/lazy.lua can read it
+ * without loading the file: linkers put notes at its beginning. The layout is
+ * that of ELF.
+ */
+static const struct {
+  uint32_t name_len, text_len, type;
+  char name[12];
+  char text[32];
+} build_note __attribute__((section(".note.opperchat"), aligned(4), used)) = {
+  sizeof "opperchat", 32, 1, "opperchat", "opperchat core for " LUA_VERSION
+};
+#endif
+
 /* uuid() -> a random UUID */
 static int uuid(lua_State *L) {
   char text[37];

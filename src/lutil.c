@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "oc_client.h"
+
 /* Registry field: where our own Lua files lie (see lutil_misuse). */
 #define SOURCE_KEY "opperchat.source"
 
@@ -195,7 +197,10 @@ static int kind(lua_State *L) {
   }
   lua_pushstring(L, tags[type].name);
   box = lutil_test(L, 1, type);
-  lua_pushboolean(L, box && box->core);
+  /* a closed client keeps its core: what it has left to tell is in there */
+  lua_pushboolean(L, box && box->core
+                       && (type != LUTIL_CLIENT
+                           || !oc_client_is_closed(box->core)));
   return 2;
 }
 

@@ -7,6 +7,7 @@ local lazy = require "opperchat.lazy"
 local log = require "opperchat.log"
 local options = require "opperchat.options"
 
+local public = lazy.module "opperchat"
 local secret = lazy.module "opperchat.secret"
 
 local client = {}
@@ -52,7 +53,7 @@ local function header_lines(headers)
     lines[#lines + 1] = value == "" and name .. ";" or name .. ": " .. value
   end
   if not has_agent then
-    lines[#lines + 1] = "User-Agent: opperchat/" .. require("opperchat").version
+    lines[#lines + 1] = "User-Agent: opperchat/" .. public.version
   end
   table.sort(lines)
   return lines
@@ -233,11 +234,14 @@ function client.check(self)
   return state
 end
 
----The headers of each request.
+---The headers of each request. Raises when there are none: a program has taken
+---opperchat out of package.loaded and required it again, and what is not in the
+---state of a client is lost.
 ---@param self opperchat.Client
 ---@return string[] lines not a copy
 function client.headers(self)
   return private[self]
+    or errors.misuse("this client belongs to an earlier load of opperchat: make another one")
 end
 
 ---Whether the key may be another one for each request.

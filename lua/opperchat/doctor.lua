@@ -5,11 +5,14 @@ local conversation = require "opperchat.conversation"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
+local lazy = require "opperchat.lazy"
 local log = require "opperchat.log"
 local models = require "opperchat.models"
 local options = require "opperchat.options"
 local request = require "opperchat.request"
 local secret = require "opperchat.secret"
+
+local public = lazy.module "opperchat"
 
 local doctor = {}
 
@@ -105,7 +108,7 @@ end
 
 local function check_versions(report)
   local jit = rawget(_G, "jit")
-  add(report, "opperchat", "ok", require("opperchat").version)
+  add(report, "opperchat", "ok", public.version)
   add(report, "lua", "ok", type(jit) == "table" and jit.version or _VERSION)
   local curl = core.curl_info()
   add(report, "libcurl", curl.tls and "ok" or "fail",

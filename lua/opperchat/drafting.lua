@@ -8,6 +8,8 @@ local options = require "opperchat.options"
 local tokens = require "opperchat.tokens"
 local window = require "opperchat.window"
 
+-- which requires this file
+local conversation = lazy.module "opperchat.conversation"
 local draft = lazy.module "opperchat.policy.draft"
 
 local drafting = {}
@@ -69,7 +71,6 @@ end
 -- Asks a model something on behalf of a conversation, which pays for it.
 local function ask(chat, job, messages, given)
   local state = core.state(chat)
-  local conversation = require "opperchat.conversation"
   local of = drafting.measure(chat)
   local model = given.model or of.model
   local own = state.options

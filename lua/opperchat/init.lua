@@ -11,8 +11,9 @@
 local json = require "opperchat.json"
 local lazy = require "opperchat.lazy"
 
--- At once, and not in the middle of a program: it is what can be missing.
-lazy.expect "opperchat.core"
+-- At once, and not in the middle of a program: it is what can be missing, or
+-- built for another Lua.
+lazy.expect_core()
 
 local opperchat = {
   ---The version of this module.

@@ -88,8 +88,8 @@ local function find_build()
   end
   local reason = found and "require \"cjson\" returned something else"
     or match(tostring(build), "[^\n]*")
-  error("opperchat needs lua-cjson (Debian and Ubuntu: apt install lua-cjson; "
-    .. "LuaRocks: luarocks install lua-cjson): " .. reason, 0)
+  lazy.fail("opperchat needs lua-cjson (Debian and Ubuntu: apt install lua-cjson; "
+    .. "LuaRocks: luarocks install lua-cjson): " .. reason)
 end
 
 local build = find_build()

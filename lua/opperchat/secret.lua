@@ -50,6 +50,12 @@ function secret.new(given)
   return self
 end
 
+-- A program may take opperchat out of package.loaded and require it again.
+local function record_of(self)
+  return known[self]
+    or errors.misuse("this secret belongs to an earlier load of opperchat: make another one")
+end
+
 -- What a secret is to people. A command may have a secret in its own text.
 local function place_of(record)
   if record.kind == "env" then
@@ -71,7 +77,7 @@ local READERS = {
 ---@return userdata? key
 ---@return opperchat.Error? err
 function secret.take(self, refused)
-  local record = known[self]
+  local record = record_of(self)
   -- another request may have fetched a new one since
   if record.value and record.value ~= refused then
     return record.value
@@ -93,14 +99,14 @@ end
 ---@param self opperchat.Secret
 ---@return boolean
 function secret.can_renew(self)
-  return known[self].kind ~= "env"
+  return record_of(self).kind ~= "env"
 end
 
 ---A client that uses it.
 ---@param self opperchat.Secret
 ---@param client opperchat.Client
 function secret.hold(self, client)
-  known[self].users[client] = true
+  record_of(self).users[client] = true
 end
 
 ---That client is closed: the key of no client is forgotten.
@@ -108,6 +114,9 @@ end
 ---@param client opperchat.Client
 function secret.release(self, client)
   local record = known[self]
+  if not record then
+    return      -- of an earlier load: nobody here holds its key
+  end
   record.users[client] = nil
   if next(record.users) == nil and record.value then
     core.secret_forget(record.value)
@@ -120,7 +129,7 @@ end
 ---@return string place
 ---@return boolean is_open others may read the file
 function secret.describe(self)
-  local record = known[self]
+  local record = record_of(self)
   return place_of(record), record.is_open or false
 end
 

@@ -1194,7 +1194,8 @@ function opperchat.doctor(options) end
 ---    print(opperchat.type(opperchat.conversation{}))          --> conversation	true
 ---@param value any anything
 ---@return "client"|"conversation"|"request"|nil kind nil: none of ours
----@return boolean? is_open
+---@return boolean? is_open false: a client or a conversation that was closed. A request cannot be
+---closed, and counts as open when it has ended too: see `request:state()`
 function opperchat.type(value) end
 
 return opperchat
