@@ -222,11 +222,12 @@ describe("require \"opperchat\"", function()
     end
     -- the linkers' order is what we rely on
     assert.truthy(bytes:sub(1, 4096):find(note, 1, true))
-    local folder, before = with_core((bytes:gsub(note:gsub("%p", "%%%0"), "opperchat core for Lua 4.9")))
+    local folder, before = with_core((bytes:gsub(note:gsub("%p", "%%%0"),
+      "opperchat core for Lua 4.9")))
     local output = run(before .. "for _ = 1, 2 do print(pcall(require, 'opperchat')) end")
     shell.remove_folder(folder)
-    local message = ("false\topperchat.core at %s/opperchat/core.so is built for another Lua (Lua 4.9)"
-      .. " than this one (%s): make LUA=%s\n"):format(folder,
+    local message = ("false\topperchat.core at %s/opperchat/core.so is built for another Lua"
+      .. " (Lua 4.9) than this one (%s): make LUA=%s\n"):format(folder,
       _VERSION .. (rawget(_G, "jit") and ", LuaJIT" or ""), make_name())
     assert.equal(message:rep(2), output)
   end)
@@ -252,8 +253,8 @@ describe("require \"opperchat\"", function()
       "Error relocating /x/opperchat/core.so: lua_setfenv: symbol not found",
     } do
       local message = explain(from .. text)
-      assert.equal(1, message:find("opperchat.core at /x/opperchat/core.so is built for another Lua",
-        1, true), message)
+      assert.equal(1, message:find("opperchat.core at /x/opperchat/core.so is built for another"
+        .. " Lua", 1, true), message)
       assert.truthy(message:find(text, 1, true), message)
     end
     assert.truthy(explain(from .. "libcurl.so.4: cannot open shared object file: No such file")
@@ -301,8 +302,8 @@ describe("require \"opperchat\"", function()
   -- which the shell has gone there be given to the one that has the files now.
   it("is enough when relative paths lead elsewhere afterwards", function()
     local folder = shell.new_folder()
-    assert(shell.succeeds(("cd %s && mkdir -p here/lib there && ln -s here name && ln -s there next")
-      :format(quote(folder))))
+    assert(shell.succeeds("cd " .. quote(folder)
+      .. " && mkdir -p here/lib there && ln -s here name && ln -s there next"))
     assert(shell.succeeds(("cp -r lua/opperchat %s/here/lib/ && cp %s %s/here/lib/opperchat/")
       :format(quote(folder), quote(core_file()), quote(folder))))
     local output, status = run(([[
