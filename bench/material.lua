@@ -58,19 +58,87 @@ function material.body(messages, prompt)
   return '{"model":"m","messages":[' .. table.concat(parts, ",") .. "]}"
 end
 
---- Runs `work` and prints the CPU seconds this process spent on it. What was
---- garbage before is collected before.
+--- Runs `work` and prints the CPU seconds this process spent on it, and those
+--- that passed. What was garbage before is collected before.
 ---@param work fun()
-function material.measure(work)
+---@param now fun(): number seconds of any clock that goes on while this waits
+function material.measure(work, now)
   collectgarbage()
   collectgarbage()
-  local start = os.clock()
+  local began, start = now(), os.clock()
   work()
-  print(string.format("cpu %.6f", os.clock() - start))
+  local spent = os.clock() - start
+  print(("cpu %.6f"):format(spent))
+  print(("wall %.6f"):format(now() - began))
 end
 
---- Sizes of the cases: the scripts and the floor must do the same work.
-material.history = { requests = 10, messages = 10000, size = 1000, prompt = "And in 3D?" }
-material.requests = { requests = 1000, messages = 2, size = 430, prompt = "And in 3D?" }
+--- The number of which `share` of all are no larger; sorts them.
+---@param values number[]
+---@param share number
+---@return number
+function material.at_share(values, share)
+  table.sort(values)
+  return values[math.min(#values, math.floor(#values * share) + 1)]
+end
+
+--- What a Lua string takes beyond its bytes.
+---@return number bytes
+function material.string_overhead()
+  local kept = {}
+  for i = 1, 400 do
+    kept[i] = false
+  end
+  collectgarbage()
+  collectgarbage("stop")
+  local before, bytes = collectgarbage("count"), 0
+  for i = 1, 400 do
+    -- longer than what is interned, short enough for no buffer on the heap
+    kept[i] = ("x"):rep(40 + i)
+    bytes = bytes + #kept[i]
+  end
+  local after = collectgarbage("count")
+  collectgarbage("restart")
+  return ((after - before) * 1024 - bytes) / #kept
+end
+
+--- Counts what is allocated between the first piece of text that a handler gets
+--- and the last one.
+---
+--- `add(text)` is for the handler; `report(chunks)` prints the `handed` bytes of the
+--- strings it got, and the `garbage` beyond them, both per chunk.
+function material.watch_garbage()
+  local overhead = material.string_overhead()
+  local watch, handed, calls, first, last = {}, 0, 0, nil, nil
+  collectgarbage()
+  collectgarbage("stop")
+  function watch.add(text)
+    last = collectgarbage("count")
+    if first then
+      handed = handed + #text + overhead
+      calls = calls + 1
+    else
+      first = last
+    end
+  end
+  function watch.report(chunks)
+    print(("handed %.3f"):format(handed / chunks))
+    print(("garbage %.3f"):format(((last - first) * 1024 - handed) / chunks))
+    print(("calls %d"):format(calls + 1))
+  end
+  return watch
+end
+
+--- Arguments behind the modes of a script.
+---@param first integer
+---@return number? ...
+function material.numbers(first)
+  local found = {}
+  for i = first, #arg do
+    found[#found + 1] = tonumber(arg[i])
+  end
+  return (table.unpack or unpack)(found) -- luacheck: ignore
+end
+
+material.prompt = "And in 3D?"
 
 return material
