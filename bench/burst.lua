@@ -41,11 +41,11 @@ local function run(handlers)
 end
 
 if mode:find("garbage") then
-  local watch = material.watch_garbage()
+  local watch = material.watch_garbage(chunks, size)
   run(mode == "garbage" and { on_delta = watch.add } or { on_event = function(event)
     watch.add(event.text or event.arguments)
   end })
-  watch.report(chunks)
+  watch.report()
 else
   local reply
   ours.measure(function()

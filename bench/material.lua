@@ -81,49 +81,37 @@ function material.at_share(values, share)
   return values[math.min(#values, math.floor(#values * share) + 1)]
 end
 
---- What a Lua string takes beyond its bytes.
----@return number bytes
-function material.string_overhead()
-  local kept = {}
-  for i = 1, 400 do
-    kept[i] = false
-  end
-  collectgarbage()
-  collectgarbage("stop")
-  local before, bytes = collectgarbage("count"), 0
-  for i = 1, 400 do
-    -- longer than what is interned, short enough for no buffer on the heap
-    kept[i] = ("x"):rep(40 + i)
-    bytes = bytes + #kept[i]
-  end
-  local after = collectgarbage("count")
-  collectgarbage("restart")
-  return ((after - before) * 1024 - bytes) / #kept
-end
-
---- Counts what is allocated between the first piece of text that a handler gets
---- and the last one.
+--- Sees what is allocated from the first call of a handler on until a later one that
+--- has half of the text behind it, and is not held by the strings that were handed
+--- over: those are kept here.
 ---
---- `add(text)` is for the handler; `report(chunks)` prints the `handed` bytes of the
---- strings it got, and the `garbage` beyond them, both per chunk.
-function material.watch_garbage()
-  local overhead = material.string_overhead()
-  local watch, handed, calls, first, last = {}, 0, 0, nil, nil
+--- `add(text)` is for the handler; `report()` prints the bytes per chunk.
+---@param chunks integer
+---@param size integer bytes of text in each
+function material.watch_garbage(chunks, size)
+  local watch, calls, bytes, first_bytes, garbage = {}, 0, 0, nil, nil
+  watch.kept = {}
+  for i = 1, chunks + 1 do
+    watch.kept[i] = false
+  end
   collectgarbage()
   collectgarbage("stop")
   function watch.add(text)
-    last = collectgarbage("count")
-    if first then
-      handed = handed + #text + overhead
-      calls = calls + 1
-    else
-      first = last
+    calls = calls + 1
+    watch.kept[calls] = text
+    bytes = bytes + #text
+    if not first_bytes then
+      collectgarbage()
+      first_bytes = bytes
+    elseif not garbage and bytes >= chunks * size / 2 then
+      local before = collectgarbage("count")
+      collectgarbage()
+      garbage = (before - collectgarbage("count")) * 1024 / (bytes - first_bytes) * size
     end
   end
-  function watch.report(chunks)
-    print(("handed %.3f"):format(handed / chunks))
-    print(("garbage %.3f"):format(((last - first) * 1024 - handed) / chunks))
-    print(("calls %d"):format(calls + 1))
+  function watch.report()
+    print(("garbage %.3f"):format(assert(garbage, "all of it came in one call")))
+    print(("calls %d"):format(calls))
   end
   return watch
 end

@@ -112,14 +112,14 @@ function modes.stream()
 end
 
 function modes.garbage()
-  local watch = material.watch_garbage()
+  local watch = material.watch_garbage(material.numbers(3))
   stream(prompt(), function(delta)
     local text = text_of(delta)
     if text ~= "" then
       watch.add(text)
     end
   end)
-  watch.report((material.numbers(3)))
+  watch.report()
 end
 
 function modes.first()

@@ -46,7 +46,7 @@ end
 local function write_report(results, description, folder)
   process.write_file(folder .. "report.svg", chart.render(results))
   process.write_file(folder .. "report.md", markdown.render(results, description, "report.svg"))
-  print("\n" .. folder:gsub("^.*%.%./", "") .. "report.md")
+  print("\nwritten: " .. folder:gsub("^.*%.%./", "") .. "report.md, report.svg")
 end
 
 local function main()
@@ -54,7 +54,7 @@ local function main()
   contestants.check()
   local description = machine.describe()
   server.start(contestants.programs)
-  local results, all = {}, {}
+  local results, all, began = {}, {}, os.time()
   console.header()
   for _, case in ipairs(cases) do
     if not given.is_partial or given.wanted[case.name] then
@@ -67,6 +67,8 @@ local function main()
     end
   end
   local all_met = console.aims(all)
+  print(("%d minutes and %d seconds"):format(math.floor((os.time() - began) / 60),
+    (os.time() - began) % 60))
   write_report(results, description,
     (given.is_partial or given.rounds) and contestants.programs or here .. "/")
   return all_met or not given.is_strict

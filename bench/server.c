@@ -21,6 +21,7 @@
  *                        as fast as the socket takes it
  *   /tools/N/SIZE/       the same of one tool call: fragments of arguments
  *   /paced/N/MICROS/     a stream of N chunks, one each MICROS microseconds
+ *   /single/N/MICROS/    the same, but a late chunk puts off those behind it
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,7 +53,8 @@
 
 enum conn_state { READ_HEAD, READ_BODY, WRITE, PACED };
 enum route_kind {
-  ROUTE_NONE, ROUTE_PLAIN, ROUTE_BURST, ROUTE_TOOLS, ROUTE_PACED
+  ROUTE_NONE, ROUTE_PLAIN, ROUTE_BURST, ROUTE_TOOLS, ROUTE_PACED,
+  ROUTE_SINGLE
 };
 
 struct route {
@@ -451,6 +453,8 @@ static struct route parse_route(const char *path) {
     route.kind = ROUTE_TOOLS;
   else if(sscanf(path, "/paced/%lu/%lu/", &route.count, &route.param) == 2)
     route.kind = ROUTE_PACED;
+  else if(sscanf(path, "/single/%lu/%lu/", &route.count, &route.param) == 2)
+    route.kind = ROUTE_SINGLE;
   return route;
 }
 
@@ -486,7 +490,8 @@ static void conn_answer(struct conn *conn) {
     if(!block)
       block = &server.refused;
   }
-  else if(conn->route.kind == ROUTE_PACED) {
+  else if(conn->route.kind == ROUTE_PACED ||
+          conn->route.kind == ROUTE_SINGLE) {
     block = &server.paced_start;
     conn->state = PACED;
     conn->sent = 0;
@@ -604,6 +609,8 @@ static int conn_run(struct conn *conn) {
 static int conn_pace(struct conn *conn, uint64_t now) {
   if(now - conn->due_ns > server.late_ns)
     server.late_ns = now - conn->due_ns;
+  if(conn->route.kind == ROUTE_SINGLE)
+    conn->due_ns = now;
   conn->due_ns += conn->route.param * 1000ull;
   heap_settle(conn->heap_at);
   if(conn->out_left)            /* the client is slow: wait for it */

@@ -7,8 +7,8 @@ return {
   title = "Edits of the list",
   text = [[
 One operation on a list of messages of 300 bytes: `append` of one message, `splice` of two in
-the middle, `undo` of a turn, `fork`. Beside it the same with a plain Lua table, which checks nothing and
-encodes nothing.]],
+the middle, `undo` of a turn, `fork`. Beside it the same with a plain Lua table, which checks
+nothing and encodes nothing.]],
   runs = function(kit)
     local runs = {}
     for i, count in ipairs(COUNTS) do

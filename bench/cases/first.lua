@@ -5,8 +5,8 @@ return {
   title = "The first text of an answer",
   text = [[
 CPU time from the moment before the program waits for the first text (the head of the answer has
-been there for some milliseconds) until the handler has it; what is above bare libcurl is what the client
-adds to the time that the model needs. 100 streams one after another.]],
+been there for some milliseconds) until the handler has it; what is above bare libcurl is what the
+client adds to the time that the model needs. 100 streams one after another.]],
   runs = function(kit)
     local path = "paced/1/5000"
     return {

@@ -22,7 +22,7 @@ local function http1(kit, streams)
   local path = ("paced/%d/%d"):format(chunks, MICROSECONDS)
   local url, is_many = kit.endpoint(path), streams == 1000
   local body = kit.stream_body_file()
-  return run(label_of(streams), 5, streams, {
+  return run(label_of(streams), is_many and 5 or 3, streams, {
     kit.floor("paced", streams, url),
     kit.opperchat("paced.lua", kit.url(path), streams),
     kit.npm("paced", kit.url(path), streams),

@@ -1,13 +1,13 @@
-local CHUNKS, SIZE, MICROSECONDS = 20000, 8, 50
+local CHUNKS, SIZE, MICROSECONDS = 10000, 8, 100
 
 return {
   name = "single",
   title = "Chunks that arrive one by one",
   text = [[
-One stream of 20,000 chunks, one each 50 microseconds, so that nearly every one of them is a read,
+One stream of 10,000 chunks, one each 100 microseconds, so that nearly every one of them is a read,
 and a call of the handler, of its own. Figures are of one chunk.]],
   runs = function(kit)
-    local path = ("paced/%d/%d"):format(CHUNKS, MICROSECONDS)
+    local path = ("single/%d/%d"):format(CHUNKS, MICROSECONDS)
     local url = kit.endpoint(path)
     return {
       {

@@ -3,7 +3,8 @@ return {
   title = "Size of the module",
   text = [[
 What has to be installed: the shared object without debugging symbols, and the Lua files. libcurl
-and lua-cjson come from the system. Beside it the official npm client without what it can do besides.]],
+and lua-cjson come from the system. Beside it the scripts of the npm package, which knows the whole
+of OpenAI's API.]],
   runs = function(kit)
     return {
       {

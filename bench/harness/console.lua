@@ -8,6 +8,8 @@ local console = {}
 
 local ROW = "  %-48s %10s %10s %7s %8s %8s %8s   %-16s %s"
 
+local AIM = "  %-62s %12s   %-18s %s"
+
 local function trim(text)
   return (text:gsub("%s+$", ""))
 end
@@ -66,7 +68,7 @@ function console.aims(rows)
     if row.aim then
       local verdict = show.verdict(row)
       local label = row.case .. ": " .. row.label:gsub("^%s+", "")
-      print(trim(("  %-62s %12s   %-18s %s"):format(label, show.judged(row), show.aim(row), verdict)))
+      print(trim(AIM:format(label, show.judged(row), show.aim(row), verdict)))
       count = count + 1
       met = met + (verdict == "met" and 1 or 0)
       all_met = all_met and verdict ~= "missed"

@@ -55,9 +55,9 @@ function machine.describe()
   add("openai (npm)", npm_version())
   add("Node", first_version("node --version"))
   add("curl", first_version("curl -q --version"))
-  add("nginx", first_version("PATH=$PATH:/usr/sbin nginx -v 2>&1"))
+  add("nginx", first_version("{ PATH=$PATH:/usr/sbin; nginx -v; } 2>&1"))
   add("gcc", first_version("cc -dumpfullversion"))
-  local lua = process.output_of(process.quote(process.interpreter()) .. " -v 2>&1") or _VERSION
+  local lua = process.output_of("{ " .. process.quote(process.interpreter()) .. " -v; } 2>&1") or _VERSION
   local cores = process.output_of("getconf _NPROCESSORS_ONLN") or "?"
   return {
     { "Processor", ("%s, %s cores"):format(processor(), cores) },

@@ -14,7 +14,9 @@ Written by `make bench`. Every figure is CPU time, user and system, of the clien
 median of several rounds in which the contestants take turns at going first; in brackets stands how
 many times that of bare libcurl it is, which did the same exchanges in the same run. Start-up is not
 in it, but for the curl process, which is started for each request. Client and server
-(`bench/server.c`) have a core each.
+(`bench/server.c`) have a core each; the last columns say within which ratios the middle half of the
+rounds lay, and how much of the time the server was busy, with bare libcurl and with opperchat: a
+server that is always busy is what its client waits for, which costs the client no CPU time.
 
 - **bare libcurl** is a C program that sends a body it has and counts, or keeps, the bytes of the
   answer: `bench/floor/`. It understands nothing of them.
@@ -28,8 +30,9 @@ local function escape(text)
   return (text:gsub("|", "\\|"):gsub("<", "&lt;"))
 end
 
--- Lines of a table; columns that are empty in every row are left out.
-local function add_table(lines, titles, rows)
+-- Lines of a table; columns that are empty in every row are left out. `words` has
+-- the numbers of those that are no figures, beside the first.
+local function add_table(lines, titles, rows, words)
   local used = {}
   for _, row in ipairs(rows) do
     for i in ipairs(titles) do
@@ -47,7 +50,7 @@ local function add_table(lines, titles, rows)
   end
   local rule = {}
   for i in ipairs(titles) do
-    rule[i] = i == 1 and "---" or "---:"
+    rule[i] = (i == 1 or words and words[i]) and "---" or "---:"
   end
   add(titles)
   add(rule)
@@ -74,16 +77,21 @@ local function add_aims(lines, rows)
     end
   end
   lines[#lines + 1] = "## Aims\n"
-  add_table(lines, { "case", "what", "aim", "figure", "" }, cells)
+  add_table(lines, { "case", "what", "aim", "figure", "" }, cells, { [2] = true, [5] = true })
 end
 
 local function between(row)
   return row.low and ("%.2f-%.2f"):format(row.low, row.high) or ""
 end
 
+-- How much of the time the server was busy, for the floor and for opperchat.
 local function busy(row)
-  local share = row.busy.opperchat
-  return share and ("%.0f%%"):format(share * 100) or ""
+  local shares = {}
+  for _, name in ipairs{ "floor", "opperchat" } do
+    local share = row.busy[name]
+    shares[#shares + 1] = share and ("%.0f%%"):format(share * 100)
+  end
+  return table.concat(shares, ", ")
 end
 
 -- What was left out, and where the server did not keep up.
@@ -121,10 +129,10 @@ local function add_case(lines, case, rows)
   for _, name in ipairs(contestants.NAMES) do
     titles[#titles + 1] = contestants.TITLES[name]
   end
-  for _, title in ipairs{ "ratio, middle half of the rounds", "server busy", "" } do
+  for _, title in ipairs{ "middle half", "server busy", "" } do
     titles[#titles + 1] = title
   end
-  add_table(lines, titles, cells)
+  add_table(lines, titles, cells, { [#titles] = true })
   add_remarks(lines, rows)
 end
 
@@ -139,9 +147,6 @@ end
 -- The short table: multiples of the floor.
 local function add_summary(lines, rows, machine)
   lines[#lines + 1] = markdown.SUMMARY_BEGIN
-  lines[#lines + 1] = ("CPU time of the client's process, as a multiple of what bare libcurl "
-    .. "needs for the same exchange.\n%s; %s; %s; %s.\n"):format(value_of(machine, "Processor"),
-    value_of(machine, "System"), value_of(machine, "Lua"), value_of(machine, "Date"))
   local cells = {}
   for _, row in ipairs(rows) do
     if row.summary and row.ratios.opperchat then
@@ -158,7 +163,10 @@ local function add_summary(lines, rows, machine)
     titles[#titles + 1] = contestants.TITLES[name]
   end
   add_table(lines, titles, cells)
-  lines[#lines] = markdown.SUMMARY_END .. "\n"
+  lines[#lines + 1] = ("%s; %s; %s, %s; %s."):format(value_of(machine, "Processor"),
+    value_of(machine, "System"), value_of(machine, "Lua"),
+    value_of(machine, "Versions"):match("libcurl [%d.]+") or "libcurl", value_of(machine, "Date"))
+  lines[#lines + 1] = markdown.SUMMARY_END .. "\n"
 end
 
 --- The whole report.
@@ -173,7 +181,7 @@ function markdown.render(results, machine, chart)
       all[#all + 1] = row
     end
   end
-  add_table(lines, { "measured on", "" }, machine)
+  add_table(lines, { "measured on", "" }, machine, { [2] = true })
   if chart then
     lines[#lines + 1] = ("![CPU time as a multiple of bare libcurl's](%s)\n"):format(chart)
   end

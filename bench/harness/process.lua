@@ -18,7 +18,7 @@ end
 --- What a command prints; nil when it prints nothing.
 ---@return string?
 function process.output_of(command)
-  local pipe = assert(io.popen(command .. " 2>/dev/null", "r"))
+  local pipe = assert(io.popen("{ " .. command .. "; } 2>/dev/null", "r"))
   local text = pipe:read("*a"):gsub("%s+$", "")
   pipe:close()
   return text ~= "" and text or nil

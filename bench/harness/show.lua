@@ -13,7 +13,9 @@ end
 ---@return string
 function show.number(value)
   local size = math.abs(value)
-  if size >= 99.95 then
+  if size == math.floor(size) and size < 1e6 then
+    return (value < 0 and "-" or "") .. grouped(("%d"):format(size))
+  elseif size >= 99.95 then
     return (value < 0 and "-" or "") .. grouped(("%.0f"):format(size))
   elseif size >= 9.995 then
     return ("%.1f"):format(value)
