@@ -40,7 +40,7 @@ return {
   text = [[
 Messages of 1 KB, all of which are sent each time. Bare libcurl posts a body that is there already;
 opperchat writes it from its list; the others encode their tables anew.]],
-  chart = { title = "a request, by the length of its history", x = "messages",
+  chart = { title = "a request, by its history", x = "messages",
     at = { 10, 100, 1000, 10000 } },
   runs = function(kit)
     local runs = {}

@@ -81,7 +81,7 @@ return {
 A chunk each 50 ms in every stream: 40 chunks, 100 of them with 1,000 streams. Figures are of one
 stream. Bare libcurl is the loop of `curl_multi_perform` and `curl_multi_poll` that its examples
 have. The plain script waits for one stream at a time; 1,000 curl processes at once are left out.]],
-    chart = { title = "a stream, by how many there are at once", x = "streams", at = COUNTS },
+    chart = { title = "a stream, by their number", x = "streams", at = COUNTS },
     runs = runs_of(http1),
   },
   {

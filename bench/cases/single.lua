@@ -27,7 +27,7 @@ and a call of the handler, of its own. Figures are of one chunk.]],
             note = function(found)
               return ("%.2f chunks a call"):format(CHUNKS / found.calls)
             end,
-            only_if = function(found)
+            unless = function(found)
               return found.calls < CHUNKS * 0.8 and "the chunks did not arrive one by one" or nil
             end },
         },

@@ -14,6 +14,9 @@ local COLORS = {
   floor = svg.MUTED, opperchat = "#e8590c", npm = "#3b82c4", plain = "#2f9e64", curl = "#9a68d0",
 }
 
+-- What the picture is about; memory, say, is no time.
+local IS_TIME = { ns = true, us = true, ms = true }
+
 -- 1, 2, 5, 10, 20, ... from one power of ten below `low` on.
 local function steps(low, high)
   local list, power = {}, 10 ^ math.floor(math.log(low) / math.log(10))
@@ -55,7 +58,7 @@ local function summary_rows(results)
   local rows, ratios = {}, {}
   for _, result in ipairs(results) do
     for _, row in ipairs(result.rows) do
-      if row.summary and row.ratios.opperchat then
+      if row.summary and row.ratios.opperchat and IS_TIME[row.unit] then
         rows[#rows + 1] = row
         for _, ratio in pairs(row.ratios) do
           ratios[#ratios + 1] = ratio
@@ -77,11 +80,15 @@ local function add_multiples(draw, results, top)
     .. "The scale is logarithmic.", { size = 12, color = svg.MUTED })
   local y, low, high = top + 72, extent(ratios, 0.5, 2)
   local at = scale(low, high * 1.1, LABELS + MARGIN, WIDTH - MARGIN - 62)
-  local first = y
-  local lines = svg.behind(draw)
+  local marks = steps(low, high * 1.1)
+  for _, step in ipairs(marks) do
+    draw.text(at(step), y - 10, ("%gx"):format(step),
+      { size = 11, anchor = "middle", color = svg.MUTED })
+  end
   for _, row in ipairs(rows) do
     draw.text(MARGIN, y + 13, row.summary, { size = 13, weight = "600" })
     y = y + TITLE
+    local lines, first = svg.behind(draw), y
     for i = 2, #contestants.NAMES do
       local name = contestants.NAMES[i]
       local ratio = row.ratios[name]
@@ -96,13 +103,11 @@ local function add_multiples(draw, results, top)
         y = y + LINE
       end
     end
+    for _, step in ipairs(marks) do
+      lines.line(at(step), first - 2, at(step), y + 1,
+        { color = svg.MUTED, opacity = step == 1 and 0.9 or 0.25 })
+    end
     y = y + GAP
-  end
-  for _, step in ipairs(steps(low, high * 1.1)) do
-    lines.line(at(step), first - 4, at(step), y,
-      { color = svg.MUTED, opacity = step == 1 and 0.9 or 0.25 })
-    draw.text(at(step), first - 10, ("%gx"):format(step),
-      { size = 11, anchor = "middle", color = svg.MUTED })
   end
   return y + 16
 end
@@ -156,7 +161,8 @@ local function add_plot(draw, result, left, width, top)
   draw.text(left, top + 34, unit .. "; both scales are logarithmic",
     { size = 12, color = svg.MUTED })
   for _, step in ipairs(steps(low, high)) do
-    if math.log(step) / math.log(10) % 1 < 0.01 or high / low < 200 then
+    local is_power = ("%g"):format(step):find("^[0.]*10*$")
+    if is_power or high / low < 200 then
       draw.line(left + 44, y(step), right, y(step), { color = svg.MUTED, opacity = 0.25 })
       draw.text(left + 38, y(step) + 4, show.number(step):gsub("%.0+$", ""),
         { size = 11, anchor = "end", color = svg.MUTED })

@@ -57,12 +57,12 @@ function machine.describe()
   add("curl", first_version("curl -q --version"))
   add("nginx", first_version("{ PATH=$PATH:/usr/sbin; nginx -v; } 2>&1"))
   add("gcc", first_version("cc -dumpfullversion"))
-  local lua = process.output_of("{ " .. process.quote(process.interpreter()) .. " -v; } 2>&1") or _VERSION
+  local lua = process.output_of("{ " .. process.quote(process.interpreter()) .. " -v; } 2>&1")
   local cores = process.output_of("getconf _NPROCESSORS_ONLN") or "?"
   return {
     { "Processor", ("%s, %s cores"):format(processor(), cores) },
     { "System", system() },
-    { "Lua", lua:match("^%S+ %S+") },
+    { "Lua", lua and lua:match("^%S+ %S+") or _VERSION },
     { "Versions", table.concat(parts, ", ") },
     { "Cores", process.is_pinned and "one for the client, one for the server"
       or "shared by client and server (no taskset)" },

@@ -23,7 +23,7 @@
 ---     aim           { ratio = at most }, beside the floor; { most = }, { least = },
 ---                   of the figure itself; { added = }, what it is above the floor
 ---     summary       label in the short table, for the README
----     only_if(found)   nil, or why the aim says nothing: found are opperchat's figures
+---     unless(found) why the aim says nothing, or nil: found are opperchat's figures
 ---     note(found)   a remark for the report
 
 local contestants = require "harness.contestants"
@@ -149,7 +149,7 @@ local function make_row(case, run, wanted, all, busy)
   measure.judge(row)
   local last = all.opperchat and all.opperchat[#all.opperchat]
   row.note = last and wanted.note and wanted.note(last)
-  row.open = last and wanted.only_if and wanted.only_if(last)
+  row.open = last and wanted.unless and wanted.unless(last)
   return row
 end
 
