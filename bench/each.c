@@ -22,6 +22,7 @@
 
 extern char **environ;
 
+static void die(const char *what) __attribute__((noreturn));
 static void die(const char *what) {
   fprintf(stderr, "each: %s\n", what);
   exit(1);

@@ -31,7 +31,7 @@ struct spent {
   double wall;
 };
 
-void die(const char *what);
+void die(const char *what) __attribute__((noreturn));
 void *must_alloc(size_t count, size_t size);
 double cpu_seconds(void);
 double wall_seconds(void);
