@@ -94,18 +94,21 @@ function material.watch_garbage(chunks, size)
   for i = 1, chunks + 1 do
     watch.kept[i] = false
   end
-  collectgarbage()
-  collectgarbage("stop")
+  -- a collection that is asked for sets the collector going again on 5.1
+  local function collect()
+    collectgarbage()
+    collectgarbage("stop")
+  end
   function watch.add(text)
     calls = calls + 1
     watch.kept[calls] = text
     bytes = bytes + #text
     if not first_bytes then
-      collectgarbage()
+      collect()
       first_bytes = bytes
     elseif not garbage and bytes >= chunks * size / 2 then
       local before = collectgarbage("count")
-      collectgarbage()
+      collect()
       garbage = (before - collectgarbage("count")) * 1024 / (bytes - first_bytes) * size
     end
   end
