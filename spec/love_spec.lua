@@ -405,8 +405,8 @@ describe("the villagers of the LÖVE example", function()
           return true
         end },
       }
-      for _, content in ipairs(head) do
-        old:append("system", content)
+      for _, text in ipairs(head) do
+        old:append("system", text)
       end
       old:append("user", "Traveller: I am Ada."):append("assistant", "Halt, Ada.")
       assert(old:compact())
