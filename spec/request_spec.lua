@@ -512,6 +512,7 @@ describe("a handler that raises", function()
     assert.equal(0, client:active())
 
     held(text("a"))
+    held(text("b"))
     track = start(converse(), "Hi", { on_delta = function() error("delta") end })
     local other = start(converse(), "Hi")
     core.step(client, 0.05)
