@@ -512,6 +512,7 @@ describe("a handler that raises", function()
     assert.equal(0, client:active())
 
     held(text("a"))
+    held(text("b"))
     track = start(converse(), "Hi", { on_delta = function() error("delta") end })
     local other = start(converse(), "Hi")
     core.step(client, 0.05)
@@ -1050,6 +1051,42 @@ describe("a budget", function()
       assert.has_error(function() opperchat.poll(bad) end)
       assert.has_error(function() client:poll(bad) end)
     end
+  end)
+end)
+
+describe("a step", function()
+  it("goes on until there is news", function()
+    server:reply { body = { choices = { { message = { role = "assistant", content = "Hello" },
+      finish_reason = "stop" } } } }
+    -- more than the buffers of a socket take at once
+    local track = start(converse(), ("x"):rep(2000000))
+    local steps, started = 0, core.now()
+    while track.endings == 0 do
+      assert(core.now() - started < 10, "the answer did not come")
+      core.step(client, 10)
+      core.drain(client)
+      steps = steps + 1
+    end
+    assert.equal("Hello", track.reply.content)
+    assert.is_true(steps <= 3, steps .. " steps")
+  end)
+
+  it("ends when its time is up", function()
+    -- that the headers have come is an event and no news
+    held("", text("d") .. STOP .. DONE)
+    local track = start(converse(), "Hi")
+    local started = core.now()
+    core.step(client, 0.05)
+    local took = core.now() - started
+    assert.is_true(took >= 0.045 and took < 2, took .. " s")
+    started = core.now()
+    for _ = 1, 100 do
+      core.step(client, 0)
+    end
+    assert.is_true(core.now() - started < 2, "a step of no time has waited")
+    server:release()
+    poll_until(all_ended)
+    assert.equal("d", track.text)
   end)
 end)
 

@@ -195,9 +195,9 @@ static int client_record_problem(lua_State *L) {
 
 /*
  * step(client, seconds, anyway): moves the transfers forward without
- * calling any Lua function; waits at most that long (nil: until something
- * happens or a signal comes), but not while there is news to be told,
- * unless `anyway`.
+ * calling any Lua function, until there is news; waits at most that long
+ * (nil: as long as it takes, or until a signal comes), but not while there
+ * is news to be told, unless `anyway`.
  */
 static int step(lua_State *L) {
   oc_client *client = test_client(L);
