@@ -399,31 +399,49 @@ function methods:clear()
   return journal.after(self, before)
 end
 
+-- A fork with the options of its origin, which were checked and written as JSON
+-- there. They are not changed in place, and neither are tools: `tool` makes new ones.
+local function fork_unchanged(self, state)
+  local other = core.fork(self)
+  local own = core.state(other)
+  own.options = copy(state.options)
+  own.options.journal, own.options.sync = nil, nil
+  own.policy, own.registry, own.wanted = state.policy, state.registry, state.wanted
+  own.fields, own.stream_fields = state.fields, state.stream_fields
+  own.trace_id = own.options.trace_id or core.uuid()
+  own.usage = limits.new_usage()
+  own.anchor = tokens.anchor_of_fork(other, tokens.anchor(self))
+  return other
+end
+
 ---Another conversation that begins with the same messages and options. It is
 ---cheap: the messages are shared, and none is copied.
 ---@param given? opperchat.ConversationOptions what is to be different
 ---@return opperchat.Conversation
 function methods:fork(given)
   local state = open(self)
+  if given == nil then
+    return fork_unchanged(self, state)
+  end
   local valid, problem = options.check(options.conversation, given)
   if not valid then
     misuse("fork: " .. problem)
-  elseif given and (given.system ~= nil or given.messages ~= nil) then
+  elseif given.system ~= nil or given.messages ~= nil then
     misuse("fork: a fork begins with the messages of its origin; append to it or splice it")
-  elseif given and given.journal ~= nil then
+  elseif given.journal ~= nil then
     misuse("fork: a fork has no journal: save it, and load it with one")
   end
   local merged = copy(state.options)
-  for name, value in pairs(given or {}) do
+  for name, value in pairs(given) do
     merged[name] = value
   end
-  if given and (given.schema ~= nil or given.response_format ~= nil) then
+  if given.schema ~= nil or given.response_format ~= nil then
     -- either takes the place of both
     merged.schema, merged.response_format = given.schema, given.response_format
   end
   merged.journal, merged.sync = nil, nil
   -- the tools it has already are on the wire; what runs them comes along
-  local registry = not (given and given.tools) and state.registry or nil
+  local registry = not given.tools and state.registry or nil
   local other = set_up(core.fork(self), merged, registry)
   core.state(other).anchor = tokens.anchor_of_fork(other, tokens.anchor(self))
   return other
