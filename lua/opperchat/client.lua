@@ -225,13 +225,7 @@ end
 ---Raises unless this is an open client.
 ---@param self any
 ---@return table state
-function client.check(self)
-  local state = core.open(self, "client")
-  if core.client_is_closed(self) then
-    errors.misuse("client is closed")
-  end
-  return state
-end
+client.check = core.client_open
 
 ---The headers of each request.
 ---@param self opperchat.Client
@@ -350,8 +344,7 @@ end
 ---next call
 ---@return integer active how many requests are under way
 function methods:poll(given)
-  client.check(self)
-  return driver.poll_client(self, given)
+  return driver.poll_client(self, client.check(self), given)
 end
 
 ---A descriptor that is readable when `poll` has work to do: one for all

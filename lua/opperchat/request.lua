@@ -43,7 +43,7 @@ local function keep_books(self, state)
   if own and own.in_flight == self then
     own.in_flight = nil
   end
-  driver.settled(state.client)
+  driver.settled(state.client, client_state)
 end
 
 ---What has to be done at the end of a conversation's request, before anybody is
