@@ -235,10 +235,9 @@ function client.headers(self)
 end
 
 ---Whether the key may be another one for each request.
----@param self opperchat.Client
+---@param state table of the client
 ---@return boolean
-function client.can_renew(self)
-  local state = core.state(self)
+function client.can_renew(state)
   return state.key_function ~= nil or state.secret ~= nil and secret.can_renew(state.secret)
 end
 
@@ -275,10 +274,9 @@ function client.key(self, is_refused, refused)
 end
 
 ---A number for the next request, by which the core finds it again.
----@param self opperchat.Client
+---@param state table of the client
 ---@return integer
-function client.next_id(self)
-  local state = core.state(self)
+function client.next_id(state)
   state.last_id = state.last_id % 2 ^ 30 + 1
   return state.last_id
 end

@@ -198,19 +198,29 @@ local function learn_ratio(client, sent)
   known.estimated = known.estimated * MEMORY + estimated
 end
 
+---What a request was thought to be, and what its reply said of it.
+---@class opperchat.SentSize
+---@field client opperchat.Client
+---@field messages integer
+---@field fields integer
+---@field model? string
+---@field usage? opperchat.Usage
+---@field total? integer estimate of the list behind the reply
+---@field is_learned boolean
+
 ---Notes what a reply said. It is learned when somebody wants to know a size: most
 ---programs never do.
 ---@param chat opperchat.Conversation the reply is at the end of its list
----@param client opperchat.Client
+---@param state table of the conversation
+---@param client_state table of the client
 ---@param usage opperchat.Usage
----@param sent {messages: integer, fields: integer, model?: string} estimates of the request;
----kept, and added to
-function tokens.note(chat, client, usage, sent)
+---@param sent opperchat.SentSize kept, and added to
+function tokens.note(chat, state, client_state, usage, sent)
   if not usage.prompt_tokens then
     return
   end
-  sent.client, sent.usage, sent.total = client, usage, core.mark(chat)
-  core.state(chat).unlearned, core.state(client).unlearned = sent, sent
+  sent.usage, sent.total = usage, core.mark(chat)
+  state.unlearned, client_state.unlearned = sent, sent
 end
 
 -- Learns what a client was told last.

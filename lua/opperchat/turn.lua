@@ -15,12 +15,13 @@ local turn = {}
 
 ---What is known of a turn while its request is in flight.
 ---@class opperchat.Turn
+---@field own table state of the conversation
 ---@field setup userdata
 ---@field fields string options of the request as JSON text
 ---@field is_stream boolean
 ---@field given? table options of the request
 ---@field prepared? opperchat.Prepared what a policy has made of the list
----@field sent {messages: integer, fields: integer, model?: string} estimates
+---@field sent opperchat.SentSize
 ---@field in_background boolean whether policies ask models between turns only
 ---@field before? opperchat.Conversation the list before, where a failure to write it down
 ---takes the turn back
@@ -114,7 +115,7 @@ local function again(self, state)
     of.has_trimmed = try.has_trimmed
   end
   local retries = core.request_retries(self)
-  local id = client.next_id(state.client)
+  local id = client.next_id(state.client_state)
   if not core.request_again(self, of.setup, of.fields, of.is_stream, id, prepared.list) then
     return false
   end
@@ -126,11 +127,11 @@ local function again(self, state)
   of.sent.messages = core.request_tokens(self)
   of.sent.model = try.given and try.given.model or of.sent.model
   state.failed, state.result = nil, nil
-  request.restart(self, id)
-  local client_state = core.state(state.client)
+  request.restart(self, state)
+  local client_state = state.client_state
   if client_state.on_request then
     client_state.on_request {
-      conversation = core.state(chat).origin or core.state(chat).asked_by or chat,
+      conversation = of.own.origin or of.own.asked_by or chat,
       url = client_state.base_url .. "/chat/completions",
     }
   end
@@ -162,7 +163,7 @@ local NOTHING = {}
 -- Books what a request took: once, also when the end of the request had to begin
 -- again for want of memory.
 local function keep_books(self, state, told)
-  local of, chat = state.turn, state.conversation
+  local of = state.turn
   if of.is_booked then
     return
   end
@@ -174,7 +175,7 @@ local function keep_books(self, state, told)
     state.result.requested_model = of.sent.model
   end
   if told and (told.usage or not state.failed) then
-    limits.book(core.state(chat), told.usage)
+    limits.book(of.own, told.usage)
   end
 end
 
@@ -202,7 +203,7 @@ local function settle(self, state)
   local told = state.failed and state.result.partial or state.result
   keep_books(self, state, told)
   write_down(state)
-  local own = core.state(chat)
+  local own = of.own
   local _, is_open = core.kind(chat)
   local calls = NOTHING
   if not is_open then
@@ -211,7 +212,7 @@ local function settle(self, state)
   end
   local learns = not state.failed and told.usage
   if learns and not tokens.is_custom() then
-    tokens.note(chat, state.client, told.usage, of.sent)
+    tokens.note(chat, own, state.client_state, told.usage, of.sent)
     learns = false
   end
   if learns or state.committed and of.prepared or own.ready then
@@ -221,7 +222,7 @@ local function settle(self, state)
     -- among the calls, since what a program counts with may raise
     calls[1] = function()
       tokens.settle(chat, of.sent.model)
-      tokens.note(chat, state.client, told.usage, of.sent)
+      tokens.note(chat, own, state.client_state, told.usage, of.sent)
     end
   end
   if state.committed and of.prepared then
