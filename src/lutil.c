@@ -13,12 +13,12 @@
 static const struct lutil_tag {
   const char *registry_name;
   const char *name;           /* in messages */
-  int fields;                 /* that its state will have */
+  int fields;                 /* that its state has at least */
 } tags[LUTIL_TYPE_COUNT] = {
   { "opperchat.Client", "client", 24 },
   /* most of them are lists that policies work on, with no state at all */
   { "opperchat.Conversation", "conversation", 0 },
-  { "opperchat.Request", "request", 16 }
+  { "opperchat.Request", "request", 8 }
 };
 
 lutil_box *lutil_new(lua_State *L, lutil_type type) {

@@ -33,13 +33,18 @@ local function call_all(list, ...)
   end
 end
 
+-- The state of the client of a request.
+local function client_state_of(state)
+  return state.turn and state.turn.client_state or core.state(state.client)
+end
+
 -- What has to happen even when memory is short: it asks for none.
 local function keep_books(self, state)
   if state.is_finished then
     return
   end
   state.is_finished = true
-  local client_state, own = state.client_state, state.turn and state.turn.own
+  local client_state, own = client_state_of(state), state.turn and state.turn.own
   client_state.pending = client_state.pending - 1
   if own and own.in_flight == self then
     own.in_flight = nil
@@ -118,7 +123,7 @@ end
 ---@param state table of the request
 function request.restart(self, state)
   core.request_start(self)
-  driver.notify(state.client, state.client_state)
+  driver.notify(state.client, state.turn.client_state)
 end
 
 ---Sends a request that the core has made.
@@ -128,9 +133,8 @@ end
 ---@param turn? opperchat.Turn for the hooks, of a conversation's request
 function request.start(self, state, given, turn)
   -- what may raise for want of memory comes before the first byte is sent
-  local client_state = core.state(state.client)
-  local own = turn and turn.own
-  state.client_state, state.turn = client_state, turn
+  state.turn = turn
+  local client_state, own = client_state_of(state), turn and turn.own
   state.on_end = finish
   if given then
     state.on_delta, state.on_event, state.on_done = given.on_delta, given.on_event, given.on_done
@@ -196,7 +200,7 @@ end
 -- Lets the client move, and tells what there is to tell: of everybody, or
 -- within a handler, where others have to wait, of this request alone.
 local function move(self, state, seconds)
-  if state.client_state.is_draining then
+  if client_state_of(state).is_draining then
     core.step(state.client, seconds, true)
     local ok, err = pcall(core.deliver, self)
     if not ok then

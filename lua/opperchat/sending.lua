@@ -154,7 +154,7 @@ function sending.plan_of(state, given, what, set)
     is_stream = given ~= nil
       and (given.stream or given.on_delta ~= nil or given.on_event ~= nil) or false,
     -- named here, so that the table is as large as it will be
-    can_ask = false, list = nil, budget = nil, fallbacks = nil, may_change = false,
+    can_ask = false, fallbacks = nil, may_change = false,
   }
 end
 
@@ -333,10 +333,10 @@ end
 
 -- What the end of the turn has to know. Fields that are set later are named, so that
 -- the tables are as large as they will be.
-local function turn_of(self, state, plan, own_client, setup, fields, prepared, messages)
+local function turn_of(self, state, plan, client_state, setup, fields, prepared)
   local model = plan.given and plan.given.model or state.options.model
   return {
-    own = state, setup = setup, fields = fields, is_stream = plan.is_stream,
+    own = state, client_state = client_state, setup = setup, fields = fields, is_stream = plan.is_stream,
     given = plan.given, prepared = prepared, in_background = not plan.can_ask,
     before = journal.before(self, state), is_booked = false, calls = nil,
     budget = plan.budget or plan.fallbacks and sending.budget_of(state) or nil,
@@ -345,10 +345,9 @@ local function turn_of(self, state, plan, own_client, setup, fields, prepared, m
       return encode_fields(state, given, plan.is_stream)
     end,
     sent = {
-      client = own_client, messages = messages,
       fields = drafting.fields_tokens(state, plan.given),
       model = type(model) == "string" and model or nil,
-      usage = nil, total = nil, is_learned = false,
+      client = nil, messages = nil, usage = nil, total = nil, is_learned = false,
     },
   }
 end
@@ -424,7 +423,8 @@ local function start(self, state, prompt, plan)
     sent_state.log = log_sent(client_state, setup, sent, plan, fields,
       prepared and prepared.list or self, not prepared and prompt or nil)
   end
-  local turn = turn_of(self, state, plan, own_client, setup, fields, prepared, messages)
+  local turn = turn_of(self, state, plan, client_state, setup, fields, prepared)
+  turn.sent.client, turn.sent.messages = own_client, messages
   if can_renew then
     turn.renew = function()
       return (setup_of(state, own_client, client_state, true, key))

@@ -16,6 +16,7 @@ local turn = {}
 ---What is known of a turn while its request is in flight.
 ---@class opperchat.Turn
 ---@field own table state of the conversation
+---@field client_state table
 ---@field setup userdata
 ---@field fields string options of the request as JSON text
 ---@field is_stream boolean
@@ -115,7 +116,7 @@ local function again(self, state)
     of.has_trimmed = try.has_trimmed
   end
   local retries = core.request_retries(self)
-  local id = client.next_id(state.client_state)
+  local id = client.next_id(of.client_state)
   if not core.request_again(self, of.setup, of.fields, of.is_stream, id, prepared.list) then
     return false
   end
@@ -128,7 +129,7 @@ local function again(self, state)
   of.sent.model = try.given and try.given.model or of.sent.model
   state.failed, state.result = nil, nil
   request.restart(self, state)
-  local client_state = state.client_state
+  local client_state = of.client_state
   if client_state.on_request then
     client_state.on_request {
       conversation = of.own.origin or of.own.asked_by or chat,
@@ -212,7 +213,7 @@ local function settle(self, state)
   end
   local learns = not state.failed and told.usage
   if learns and not tokens.is_custom() then
-    tokens.note(chat, own, state.client_state, told.usage, of.sent)
+    tokens.note(chat, own, of.client_state, told.usage, of.sent)
     learns = false
   end
   if learns or state.committed and of.prepared or own.ready then
@@ -222,7 +223,7 @@ local function settle(self, state)
     -- among the calls, since what a program counts with may raise
     calls[1] = function()
       tokens.settle(chat, of.sent.model)
-      tokens.note(chat, own, state.client_state, told.usage, of.sent)
+      tokens.note(chat, own, of.client_state, told.usage, of.sent)
     end
   end
   if state.committed and of.prepared then
