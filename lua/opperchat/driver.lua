@@ -75,11 +75,11 @@ end
 ---A request has ended: a client that has no other is not kept alive.
 driver.settled = note_active
 
--- What has to be done when handlers have been called: takes what `core.drain`
--- returns. Whatever they raise, a host's loop that watches the client learns that
--- other times hold now.
+-- What has to be done when handlers have been called: takes and returns what
+-- `core.drain` and `core.advance` do. Whatever they raise, a host's loop that watches
+-- the client learns that other times hold now.
 local function after_drain(client, state, has_failed, err)
-  note_active(client, state)
+  active[client] = state.pending > 0 or state.is_draining or nil
   if state.wake then
     local told, problem = pcall(state.wake)
     if not told and not has_failed then
@@ -87,12 +87,6 @@ local function after_drain(client, state, has_failed, err)
     end
   end
   return state, has_failed, err
-end
-
--- Moves one client forward, then calls handlers. Returns the state of the client,
--- and whether one of them has failed with which error.
-local function advance(client, seconds, budget)
-  return after_drain(client, core.advance(client, seconds, budget))
 end
 
 ---Tells the endings that a cancel or a close has just made, unless a handler
@@ -295,9 +289,6 @@ end
 
 ---Resumes the tasks whose time has come; keeps what they raise for the end.
 local function run_timers()
-  if not timers[1] then
-    return
-  end
   local now, due, left = core.now(), {}, {}
   for _, timer in ipairs(timers) do
     if timer.resume then
@@ -350,7 +341,7 @@ end
 
 -- `seconds` or {seconds =, budget =} of poll.
 local function poll_options(given, what)
-  if given == nil then
+  if given == nil or given == 0 then
     return 0
   elseif type(given) == "number" then
     return check_seconds(given, what)
@@ -372,23 +363,24 @@ end
 ---@param seconds? number how long it may wait; nil: until something happens
 function driver.move(client, seconds)
   local due = timers[1] and timer_due()
-  local _, has_failed, err = advance(client, due and seconds and math.min(due, seconds) or due
-    or seconds)
+  local _, has_failed, err = after_drain(client, core.advance(client,
+    due and seconds and math.min(due, seconds) or due or seconds))
   if has_failed then
     error(err, 0)
+  elseif timers[1] then
+    run_timers()
   end
-  run_timers()
 end
 
-local function check_not_draining(state, what)
-  if state.is_draining then
-    errors.misuse(what .. ": not within a handler")
-  end
+local function refuse_handler(what)
+  errors.misuse(what .. ": not within a handler")
 end
 
 local function check_not_handling(what)
   for client in pairs(active) do
-    check_not_draining(core.state(client), what)
+    if core.state(client).is_draining then
+      refuse_handler(what)
+    end
   end
 end
 
@@ -399,15 +391,18 @@ end
 ---@return integer active how many requests are under way
 function driver.poll_client(client, state, given)
   local seconds, budget = poll_options(given, "poll")
-  check_not_draining(state, "poll")
+  if state.is_draining then
+    refuse_handler("poll")
+  end
   local due = timers[1] and timer_due()
   -- a budget of nothing is for one request, as everywhere
-  local _, has_failed, err = advance(client, due and math.min(due, seconds) or seconds,
-    budget and math.max(budget, 1e-6))
+  local _, has_failed, err = after_drain(client, core.advance(client,
+    due and math.min(due, seconds) or seconds, budget and math.max(budget, 1e-6)))
   if has_failed then
     error(err, 0)
+  elseif timers[1] then
+    run_timers()
   end
-  run_timers()
   return state.pending
 end
 
@@ -459,7 +454,8 @@ function driver.poll(given)
   end
   for i = 1, #list do
     local left = until_time and math.max(until_time - core.now(), 1e-6)
-    local state, has_failed, err = advance(list[i], wait, left)
+    local client = list[i]
+    local state, has_failed, err = after_drain(client, core.advance(client, wait, left))
     list[i] = nil
     first = first or has_failed and { err } or nil
     count = count + state.pending

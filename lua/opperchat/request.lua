@@ -199,8 +199,8 @@ end
 
 -- Lets the client move, and tells what there is to tell: of everybody, or
 -- within a handler, where others have to wait, of this request alone.
-local function move(self, state, seconds)
-  if client_state_of(state).is_draining then
+local function move(self, state, client_state, seconds)
+  if client_state.is_draining then
     core.step(state.client, seconds, true)
     local ok, err = pcall(core.deliver, self)
     if not ok then
@@ -228,7 +228,7 @@ end
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err
 function request.wait(self, state, is_task, seconds)
-  local deadline = seconds and core.now() + seconds
+  local client_state, deadline = client_state_of(state), seconds and core.now() + seconds
   local is_last
   if state.is_read and not state.has_handlers and not state.is_finished then
     -- whoever waits for the whole does not wait for pieces of it
@@ -243,7 +243,7 @@ function request.wait(self, state, is_task, seconds)
       suspend(state, deadline)
     else
       -- what has arrived is looked at even when there is no time
-      move(self, state, is_over and 0 or left)
+      move(self, state, client_state, is_over and 0 or left)
       is_last = is_over
     end
   end
@@ -324,7 +324,7 @@ local function next_text(self)
     if driver.current() then
       suspend_for_text(self, state)
     else
-      move(self, state)
+      move(self, state, client_state_of(state))
     end
     text = core.take(self)
   end

@@ -163,11 +163,7 @@ local NOTHING = {}
 
 -- Books what a request took: once, also when the end of the request had to begin
 -- again for want of memory.
-local function keep_books(self, state, told)
-  local of = state.turn
-  if of.is_booked then
-    return
-  end
+local function keep_books(self, state, of, told)
   of.is_booked = true
   if of.budget then
     of.budget.left = of.budget.left - core.request_retries(self)
@@ -180,10 +176,9 @@ local function keep_books(self, state, told)
   end
 end
 
--- Has the turn written down, once; what raises for want of memory has not.
-local function write_down(state)
-  local of, chat = state.turn, state.conversation
-  if state.committed and of.before and select(2, core.kind(chat)) then
+-- Has the turn of a journal written down, once; what raises for want of memory has not.
+local function write_down(state, of, chat)
+  if state.committed and select(2, core.kind(chat)) then
     local saved, err = journal.after(chat, of.before, of.prepared)
     of.before = nil
     if not saved then
@@ -202,20 +197,24 @@ local function settle(self, state)
     return of.calls
   end
   local told = state.failed and state.result.partial or state.result
-  keep_books(self, state, told)
-  write_down(state)
+  if not of.is_booked then
+    keep_books(self, state, of, told)
+  end
+  if of.before then
+    write_down(state, of, chat)
+  end
   local own = of.own
   local _, is_open = core.kind(chat)
-  local calls = NOTHING
   if not is_open then
-    of.calls = calls
-    return calls
+    of.calls = NOTHING
+    return NOTHING
   end
   local learns = not state.failed and told.usage
   if learns and not tokens.is_custom() then
     tokens.note(chat, own, of.client_state, told.usage, of.sent)
     learns = false
   end
+  local calls = NOTHING
   if learns or state.committed and of.prepared or own.ready then
     calls = {}
   end
