@@ -4,9 +4,9 @@ local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local lazy = require "opperchat.lazy"
-local log = require "opperchat.log"
 local options = require "opperchat.options"
 
+local log = lazy.module "opperchat.log"
 local secret = lazy.module "opperchat.secret"
 
 local client = {}
@@ -196,7 +196,9 @@ function client.new(given)
   state.ca_file, state.ca_path = transport.ca_file, transport.ca_path
   state.proxy = transport.proxy and log.without_login(transport.proxy)
   state.no_proxy, state.skips_verify = transport.no_proxy, transport.skip_verify
-  state.log = log.new(given.debug)
+  if given.debug ~= nil or environment("OPPERCHAT_DEBUG") then
+    state.log = log.new(given.debug)
+  end
   if state.secret then
     secret.hold(state.secret, self)
   end

@@ -1,6 +1,5 @@
 ---The conversation: a list of messages, the options sent with it, and what
 ---can be done with both.
-local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
@@ -10,22 +9,27 @@ local limits = require "opperchat.limits"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
 local sending = require "opperchat.sending"
-require "opperchat.steps"
 local tokens = require "opperchat.tokens"
-local tools = require "opperchat.tools"
 
+local compaction = lazy.module "opperchat.compaction"
 local history = lazy.module "opperchat.history"
 local keeping = lazy.module "opperchat.keeping"
 local policy = lazy.module "opperchat.policy"
 local rebuild = lazy.call "opperchat.rebuild"
 local store = lazy.module "opperchat.store"
+local tools = lazy.module "opperchat.tools"
 
 local misuse = errors.misuse
+
+-- A registry, like each of them not to be changed in place.
+local NO_TOOLS = { list = {}, by_name = {} }
 
 local conversation = {}
 
 ---@class opperchat.Conversation
 local methods = core.methods("conversation")
+lazy.extend(methods, "opperchat.steps", { "send", "run", "retry" })
+lazy.extend(methods, "opperchat.compaction", { "compact" })
 lazy.extend(methods, "opperchat.keeping", { "save", "export" })
 lazy.extend(methods, "opperchat.outlook", { "tokens", "pin" })
 
@@ -67,7 +71,7 @@ local function set_up(self, given, registry)
   state.trace_id = given.trace_id or core.uuid()
   state.usage = limits.new_usage()
   local own, wanted = sending.resolve_forms(state.options, "conversation")
-  state.registry = registry and tools.copy(registry) or own or tools.new()
+  state.registry = registry or own or NO_TOOLS
   state.wanted = wanted or nil
   encode_options(state)
   return self
@@ -547,8 +551,11 @@ function methods:close()
     open(self)
   elseif is_open then
     core.conversation_close(self)
-    sending.cancel(core.state(self))
-    compaction.stop(self)
+    local state = core.state(self)
+    sending.cancel(state)
+    if state.background then
+      compaction.stop(self)
+    end
     journal.close(self)
   end
 end

@@ -3,8 +3,10 @@ local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
-local log = require "opperchat.log"
-local tools = require "opperchat.tools"
+local lazy = require "opperchat.lazy"
+
+local log = lazy.module "opperchat.log"
+local tools = lazy.module "opperchat.tools"
 
 local request = {}
 

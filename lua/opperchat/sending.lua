@@ -1,26 +1,25 @@
 ---Sending: from the list and its options to one request. Adds start, stream, cancel,
 ---preview and forecast to a conversation; `opperchat.steps` adds what may take several.
-local answer = require "opperchat.answer"
 local client = require "opperchat.client"
-local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
-local drafting = require "opperchat.drafting"
-local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
 local json = require "opperchat.json"
 local lazy = require "opperchat.lazy"
-local log = require "opperchat.log"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
 local request = require "opperchat.request"
 local tokens = require "opperchat.tokens"
-local tools = require "opperchat.tools"
 require "opperchat.turn"
 
+local answer = lazy.module "opperchat.answer"
+local compaction = lazy.module "opperchat.compaction"
+local drafting = lazy.module "opperchat.drafting"
+local log = lazy.module "opperchat.log"
 local media = lazy.module "opperchat.media"
 local outlook = lazy.module "opperchat.outlook"
 local schema = lazy.module "opperchat.schema"
+local tools = lazy.module "opperchat.tools"
 
 local misuse = errors.misuse
 
@@ -336,8 +335,9 @@ end
 local function turn_of(self, state, plan, client_state, setup, fields, prepared)
   local model = plan.given and plan.given.model or state.options.model
   return {
-    own = state, client_state = client_state, setup = setup, fields = fields, is_stream = plan.is_stream,
-    given = plan.given, prepared = prepared, in_background = not plan.can_ask,
+    own = state, client_state = client_state, setup = setup, fields = fields,
+    is_stream = plan.is_stream, given = plan.given, prepared = prepared,
+    in_background = not plan.can_ask,
     before = journal.before(self, state), is_booked = false, calls = nil,
     budget = plan.budget or plan.fallbacks and sending.budget_of(state) or nil,
     fallbacks = plan.fallbacks and copy(plan.fallbacks),
@@ -345,7 +345,7 @@ local function turn_of(self, state, plan, client_state, setup, fields, prepared)
       return encode_fields(state, given, plan.is_stream)
     end,
     sent = {
-      fields = drafting.fields_tokens(state, plan.given),
+      fields = tokens.of_options(state, plan.given),
       model = type(model) == "string" and model or nil,
       client = nil, messages = nil, usage = nil, total = nil, is_learned = false,
     },

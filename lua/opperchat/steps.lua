@@ -4,21 +4,21 @@
 ---
 ---The work is done on a fork, and the conversation takes it over at the end: a turn
 ---is kept whole or not at all.
-local answer = require "opperchat.answer"
 local client = require "opperchat.client"
-local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
 local lazy = require "opperchat.lazy"
 local options = require "opperchat.options"
-local reports = require "opperchat.reports"
 local sending = require "opperchat.sending"
 local tokens = require "opperchat.tokens"
-local tools = require "opperchat.tools"
 
+local answer = lazy.module "opperchat.answer"
+local compaction = lazy.module "opperchat.compaction"
+local reports = lazy.module "opperchat.reports"
 local run = lazy.module "opperchat.run"
+local tools = lazy.module "opperchat.tools"
 
 local misuse = errors.misuse
 
@@ -82,8 +82,10 @@ end
 -- The end of work on a fork: everybody is told, whatever one of them raises.
 local function end_work(self, calls, plan, on_done, reply, err)
   local _, is_open = core.kind(self)
-  for _, fn in ipairs(is_open and compaction.make_ready(self) or {}) do
-    calls[#calls + 1] = fn
+  if is_open and core.state(self).ready then
+    for _, fn in ipairs(compaction.make_ready(self)) do
+      calls[#calls + 1] = fn
+    end
   end
   if on_done then
     calls[#calls + 1] = function()

@@ -1,7 +1,6 @@
 ---The end of a turn: what the conversation learns from it, has kept on disk and
 ---tells its program.
 local client = require "opperchat.client"
-local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local journal = require "opperchat.journal"
 local lazy = require "opperchat.lazy"
@@ -9,6 +8,7 @@ local limits = require "opperchat.limits"
 local request = require "opperchat.request"
 local tokens = require "opperchat.tokens"
 
+local compaction = lazy.module "opperchat.compaction"
 local overflow = lazy.module "opperchat.overflow"
 
 local turn = {}
@@ -59,7 +59,7 @@ end
 -- What another try has to be made of; nil: there is none.
 local function next_try(state)
   local of, err = state.turn, state.result
-  if not of.has_trimmed then
+  if not of.has_trimmed and overflow.read(err) then
     -- learns from the error what fits, in any case
     local prepared = compaction.prepare_again(state.conversation, of.prepared, of.given, err,
       of.sent.messages + of.sent.fields)
