@@ -798,16 +798,16 @@ describe("a send that raises", function()
   -- Sends, and raises out of the wait after so many steps, as memory that runs out or
   -- a hook of Ctrl-C does.
   local function interrupted(steps, chat, given)
-    local step = core.step
-    core.step = function(...)
+    local advance = core.advance
+    core.advance = function(...)
       if steps == 0 then
         error("interrupted!", 0)
       end
       steps = steps - 1
-      return step(...)
+      return advance(...)
     end
     local worked, problem = pcall(chat.send, chat, "Hi", given)
-    core.step = step
+    core.advance = advance
     assert.is_false(worked)
     assert.equal("interrupted!", problem)
   end
@@ -830,10 +830,11 @@ describe("a send that raises", function()
 
   it("commits nothing of an answer that was there already", function()
     -- the end of it cannot be told yet, as when there is no memory
-    local chat, drain = converse(), core.drain
+    local chat, drain, advance = converse(), core.drain, core.advance
     core.drain = function()
       error("not enough memory", 0)
     end
+    core.advance = core.drain
     local worked, problem = pcall(function()
       local request = core.request_start
       core.request_start = function(sent)
@@ -844,7 +845,7 @@ describe("a send that raises", function()
       core.request_start = request
       error(err, sent and 1 or 0)
     end)
-    core.drain = drain
+    core.drain, core.advance = drain, advance
     assert.is_false(worked)
     assert.equal("not enough memory", problem)
     -- the next one begins before the old one's end is told
