@@ -18,6 +18,9 @@ CURL_LIBS = $(or $(call ask,CURL_LIBS,$(CURL_ASK) --libs),-lcurl)
 CFLAGS = -O2 -g
 LDFLAGS =
 
+# Where everything is built: another folder when this one cannot be written to.
+BUILD_DIR = build
+
 # `make install` puts share/lua/<version> and lib/lua/<version> here.
 PREFIX = /usr/local
 
@@ -43,16 +46,18 @@ LUA_NAME := $(notdir $(LUA))
 ask = $(eval $(1) := $(shell $(2) 2>/dev/null))$($(1))
 CURL_ASK = $$(pkg-config --exists libcurl 2>/dev/null \
   && echo pkg-config libcurl || echo curl-config)
-LUA_HEADERS = $(or $(LUA_INCDIR),$(call ask,LUA_FOUND,.ci/lua-incdir "$(LUA)"))
+LUA_HEADERS = $(or $(LUA_INCDIR),$(call ask,LUA_FOUND,.ci/lua-incdir "$(LUA)"),\
+  $(error $(shell .ci/lua-incdir "$(LUA)" 2>&1)))
 
-# Compiles on every core, unless `make -j` has said on how many.
+# Compiles on every core, unless `make -j` has said on how many. (MAKEFLAGS
+# would hold the variables of the command line as well.)
 CORES = $(call ask,CORES_FOUND,getconf _NPROCESSORS_ONLN || echo 1)
-BUILD = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(CORES))
+BUILD = $(MAKE) $(if $(filter -j% --jobserver%,$(MFLAGS)),,-j$(CORES))
 
 # VARIANT names a second build beside the usual one: "asan-".
 VARIANT =
-CORE_DIR := build/$(VARIANT)core
-MODULE_DIR := build/$(VARIANT)$(LUA_NAME)
+CORE_DIR := $(BUILD_DIR)/$(VARIANT)core
+MODULE_DIR := $(BUILD_DIR)/$(VARIANT)$(LUA_NAME)
 MODULE := $(MODULE_DIR)/opperchat/core.so
 
 CORE_SOURCES := $(sort $(wildcard src/oc_*.c))
@@ -98,7 +103,8 @@ endif
 .PHONY: all
 all: $(MODULE) ## Build build/$(LUA)/opperchat/core.so (the default)
 
-$(MODULE): $(CORE_OBJECTS) $(BINDING_OBJECTS) $(MODULE_DIR)/flags
+# The flags come first: they know whether there is such a Lua.
+$(MODULE): $(MODULE_DIR)/flags $(CORE_OBJECTS) $(BINDING_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(CC) $(CFLAGS) $(EXTRA_CFLAGS) $(MODULE_LDFLAGS) $(LDFLAGS) -pthread \
@@ -197,8 +203,8 @@ uninstall: ## Remove what `install` has copied
 	@DESTDIR="$(DESTDIR)" .ci/install --remove "$(LUA)" "$(PREFIX)"
 
 .PHONY: clean
-clean: ## Remove build/
-	rm -rf build
+clean: ## Remove build/, and what LuaRocks has left in the sources
+	rm -rf build opperchat src/*.o
 
 # -- For developers -----------------------------------------------------------
 
@@ -249,6 +255,14 @@ analyze: deps-test ## Look for mistakes without running anything: clang-tidy, cp
 	@LUA_INCDIR="$(LUA_HEADERS)" \
 	  FLAGS="-std=c99 -D_GNU_SOURCE $(CURL_CFLAGS)" .ci/analyze
 
+# Not under checkers of memory, unless asked for: what builds and runs programs
+# of its own, without the checker.
+APART = install embed rockspec nvim nvim_plugin
+# valgrind sees no other process at all.
+APART_VALGRIND = $(APART) command command_terminal love examples endless_example \
+  extract_example replay_example stream_example tools_example
+without = $(if $(filter file,$(origin SPECS)),$(filter-out $(1:%=spec/%_spec.lua),$(SPECS)),$(SPECS))
+
 ASAN = VARIANT=asan- CC=gcc CFLAGS="-O1 -g" \
   EXTRA_CFLAGS="-fsanitize=address,undefined -fno-omit-frame-pointer"
 
@@ -265,15 +279,15 @@ run-asan:
 	  UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1" \
 	  $(RUN_SPECS) --name asan \
 	  --preload "$$(gcc -print-file-name=libasan.so)" \
-	  $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) $(HOST_PROGRAMS) $(SPECS)
+	  $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) $(HOST_PROGRAMS) $(call without,$(APART))
 
 .PHONY: valgrind
 valgrind: deps-test ## Run everything under valgrind
 	@$(BUILD) programs
-	@$(SET_PATHS) && OPPERCHAT_SLOW=1 $(RUN_SPECS) --name valgrind \
+	@$(SET_PATHS) && OPPERCHAT_SLOW=1 $(RUN_SPECS) --jobs $(CORES) --name valgrind \
 	  --wrap "valgrind -q --leak-check=full --error-exitcode=9 \
 	  --suppressions=spec/valgrind.supp" $(TEST_PROGRAMS) $(FUZZ_PROGRAMS) \
-	  $(HOST_DIR)/guest $(SPECS)
+	  $(HOST_DIR)/guest $(call without,$(APART_VALGRIND))
 
 # A module for threads: each Lua state in one of its own.
 TSAN = VARIANT=tsan- CC=gcc CFLAGS="-O1 -g" EXTRA_CFLAGS="-fsanitize=thread"

@@ -15,7 +15,7 @@ extern "C" {
 struct lua_State;
 
 /*
- * Both are Lua functions (lua_CFunction): push them with lua_pushcfunction
+ * All three are Lua functions (lua_CFunction): push them with lua_pushcfunction
  * and call them with lua_pcall, since they raise when memory is short or the
  * package library was not opened (luaL_openlibs).
  */

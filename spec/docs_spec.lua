@@ -86,14 +86,15 @@ end
 local has_timeout = os.execute("command -v timeout >/dev/null 2>&1")
 has_timeout = has_timeout == true or has_timeout == 0
 
--- What a program prints, and its exit code.
+-- What a program prints, and its exit code; without a server it has no key either.
 local function run(block, url)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
   file:write(block.code)
   file:close()
-  local pipe = assert(io.popen("{ OPPER_API_KEY=key-of-the-docs OPPER_BASE_URL=" .. quote(url)
-    .. " "
+  local pipe = assert(io.popen("{ env "
+    .. (url and "OPPER_API_KEY=key-of-the-docs OPPER_BASE_URL=" .. quote(url)
+      or "-u OPPER_API_KEY -u OPPER_BASE_URL") .. " "
     .. (has_timeout and "timeout -k 1 " .. LIMIT .. " " or "")
     .. quote(interpreter()) .. " spec/support/docs_host.lua " .. quote(path)
     .. "; } 2>&1 </dev/null; echo \"exit=$?\""))
@@ -272,6 +273,23 @@ describe("the documentation", function()
         end
       end)
     end
+  end
+
+  -- The first that somebody tries in a game or an engine, where nobody sees a result
+  -- that is not looked at. For the first one of embedding.md see spec/embed_spec.lua.
+  for _, mark in ipairs{ "README.md: love.keypressed", "docs/love.md: love.keypressed",
+    "docs/embedding.md: chat:start(" } do
+    local page, words = mark:match("^(.-): (.*)$")
+    it("says that there is no key in the program for games of " .. page, function()
+      for _, block in ipairs(blocks_of(page)) do
+        if block.code:find(words, 1, true) then
+          local output = run(block)
+          assert.truthy(output:find("OPPER_API_KEY", 1, true), block.place .. ":\n" .. output)
+          return
+        end
+      end
+      error("no such program in " .. page)
+    end)
   end
 
   it("begins each page with a program", function()

@@ -95,13 +95,17 @@ describe("the static library", function()
     assert.truthy(output:find("\n8 passed, 0 failed\n$"), output)
   end)
 
-  -- Compiles and runs a program of docs/embedding.md.
-  local function check_program(block, words)
+  -- Compiles a program of docs/embedding.md.
+  local function build_program(block, words)
     local program = STATIC .. "/docs/program"
     assert(shell.succeeds("mkdir -p " .. STATIC .. "/docs && rm -f " .. program))
     shell.write_file(program .. ".c", block)
     install.succeed(install.make(program .. " " .. words))
-    return run_alone(program, "OPPER_BASE_URL=" .. server.url)
+    return program
+  end
+
+  local function check_program(block, words)
+    return run_alone(build_program(block, words), "OPPER_BASE_URL=" .. server.url)
   end
 
   local programs = {}
@@ -111,6 +115,36 @@ describe("the static library", function()
 
   it("does what the first program of docs/embedding.md shows", function()
     assert.truthy(check_program(programs[1], ""):find("A vector is", 1, true))
+  end)
+
+  it("says in that program why nobody answers", function()
+    local program = quote(build_program(programs[1], ""))
+    for settings, words in pairs{
+      ["-u OPPER_BASE_URL"] = "set OPPER_API_KEY",
+      ["OPPER_BASE_URL=http://127.0.0.1:9/v1"] = "network error",
+    } do
+      local output, worked = install.run("unset LD_PRELOAD; env -u OPPER_API_KEY " .. settings
+        .. " " .. program)
+      assert.is_false(worked)
+      assert.truthy(output:find(words, 1, true), output)
+    end
+  end)
+
+  it("is as large and has as many functions as its page and its header say", function()
+    local page = shell.read_file("docs/embedding.md")
+    local header = shell.read_file("include/opperchat.h")
+    local _, count = header:gsub("\nint luaopen_", "")
+    assert.equal(3, count)
+    assert.truthy(header:find("All three are Lua functions", 1, true))
+    assert.truthy(page:find("`opperchat.h` has three functions", 1, true))
+    if not shell.has("size") then
+      pending("size is missing")
+      return
+    end
+    local total = shell.output_of("size -t " .. STATIC .. "/libopperchat.a")
+      :match("(%d+)%s+%x+%s+%(TOTALS%)")
+    local megabytes = tonumber(page:match("stripped, is less than (%d+) MB"))
+    assert.truthy(tonumber(total) > 1e5 and tonumber(total) < megabytes * 1e6, total)
   end)
 
   it("does so with lua-cjson linked in as well", function()

@@ -28,7 +28,7 @@ describe("installing", function()
     assert(shell.succeeds("mkdir " .. quote(tree)))
     for _, name in ipairs{
       "src", "lua", "include", "embed", "rockspec", "docs", "doc", "bin", "plugin", ".ci",
-      "Makefile", "README.md", "LICENSE",
+      "Makefile", "README.md", "LICENSE", ".gitignore",
     } do
       assert(shell.succeeds("test ! -e " .. name .. " || cp -pR " .. name .. " " .. quote(tree)))
     end
@@ -52,6 +52,10 @@ describe("installing", function()
       .. " LUA_CPATH=" .. quote(prefix .. "/lib/lua/" .. VERSION .. "/?.so;;")
   end
 
+  local function list(path)
+    return shell.output_of("cd " .. quote(path) .. " && find . -type f | LC_ALL=C sort")
+  end
+
   -- The command has to find its own installation, from any folder, with any path.
   local function check_command(path, prefix)
     local output = install.succeed("cd / && unset LD_PRELOAD && LUA_PATH='/nowhere/?.lua;;' "
@@ -68,6 +72,7 @@ describe("installing", function()
       return
     end
     local prefix, log
+    local sources, before
 
     setup(function()
       prefix = folder .. "/rock"
@@ -82,7 +87,7 @@ describe("installing", function()
       -- dependencies LuaRocks would give its commands no path.)
       local config = shell.write_file(folder .. "/luarocks.lua",
         'rocks_provided = { ["lua-cjson"] = "2.1.0-1" }\n')
-      local sources = folder .. "/sources"
+      sources = folder .. "/sources"
       assert(shell.succeeds("cp -pR " .. quote(tree) .. " " .. quote(sources)))
       local path = sources .. "/rockspec/" .. ROCKSPEC
       local rockspec, count = shell.read_file(path):gsub("\n    bin = {\n",
@@ -96,6 +101,7 @@ describe("installing", function()
           assert(os.remove(sources .. "/" .. file))
         end
       end
+      before = list(sources)
       log = install.succeed("cd " .. quote(sources) .. " && unset LUA_PATH LUA_CPATH LD_PRELOAD"
         .. " && HOME=" .. quote(folder)
         .. " LUAROCKS_CONFIG=" .. quote(config)
@@ -129,6 +135,21 @@ describe("installing", function()
       assert.truthy(shell.succeeds("test -s " .. quote(prefix .. "/lib/luarocks/rocks-" .. VERSION
         .. "/opperchat/scm-1/docs/options.md")))
     end)
+
+    -- Lua 5.1 looks into the folder it runs in first, and would take what LuaRocks
+    -- leaves there for the installation.
+    it("leaves nothing in the sources that git shows or `make clean` leaves", function()
+      assert.are_not.equal(before, list(sources))
+      if shell.has("git") then
+        assert.equal("", install.succeed("cd " .. quote(sources) .. " && unset LD_PRELOAD GIT_DIR "
+          .. "&& export HOME=" .. quote(folder) .. " && git init -q 2>/dev/null && printf '%s' "
+          .. quote(before) .. " | git add --pathspec-from-file=- "
+          .. "&& git ls-files --others --modified --exclude-standard"))
+        assert(shell.succeeds("rm -rf " .. quote(sources .. "/.git")))
+      end
+      install.succeed("cd " .. quote(sources) .. " && " .. install.make("clean"))
+      assert.equal(before, list(sources))
+    end)
   end)
 
   describe("with make", function()
@@ -137,10 +158,6 @@ describe("installing", function()
       return install.succeed("cd " .. quote(tree) .. " && { test -e build || ln -s "
         .. quote(install.build_folder():match("^(.*)/")) .. " build; } && "
         .. install.make(words))
-    end
-
-    local function list(path)
-      return shell.output_of("cd " .. quote(path) .. " && find . -type f | LC_ALL=C sort")
     end
 
     it("works from any prefix, with a blank and a quote in it", function()
@@ -193,6 +210,138 @@ describe("installing", function()
       shell.write_file(prefix .. "/bin/other", "#!/bin/sh\n")
       make("uninstall PREFIX=" .. quote(prefix))
       assert.equal("./bin/other\n./share/lua/" .. VERSION .. "/other.lua\n", list(prefix))
+      assert.equal("", shell.output_of("find " .. quote(prefix) .. " -type d -empty"))
+      assert.falsy(shell.succeeds("test -e " .. quote(prefix .. "/lib")))
+    end)
+
+    it("leaves no folder of its own behind", function()
+      local prefix = folder .. "/deep/er"
+      make("install PREFIX=" .. quote(prefix .. "/"))
+      make("uninstall PREFIX=" .. quote(prefix))
+      assert.falsy(shell.succeeds("test -e " .. quote(prefix)))
+      assert.truthy(shell.succeeds("test -d " .. quote(folder .. "/deep")))
+    end)
+
+    it("removes no folder of the system, even an empty one", function()
+      local stage = folder .. "/system"
+      make("install PREFIX=/usr/local DESTDIR=" .. quote(stage))
+      make("uninstall PREFIX=/usr/local DESTDIR=" .. quote(stage))
+      assert.equal("bin\nlib\nshare\n", shell.output_of("ls " .. quote(stage .. "/usr/local")))
+      assert.equal("", shell.output_of("ls " .. quote(stage) .. "/usr/local/*/"
+        .. " | grep -v ':$' | grep ."))
+    end)
+  end)
+
+  describe("for two Luas below one prefix", function()
+    local OTHER = VERSION == "5.1" and "5.4" or "5.1"
+    local prefix, command
+    if not shell.has("lua" .. OTHER) then
+      pending("lua" .. OTHER .. " is missing")
+      return
+    end
+
+    -- As `make install LUA=...` calls it. The module is not loaded by these.
+    local function run(words)
+      return install.succeed("cd " .. quote(tree) .. " && unset LD_PRELOAD DESTDIR && .ci/install "
+        .. words .. " " .. quote(prefix))
+    end
+    local function install_for(lua)
+      return run(quote(lua) .. " " .. quote(install.build_folder() .. "/opperchat/core.so"))
+    end
+    local function uninstall_for(lua)
+      return run("--remove " .. quote(lua))
+    end
+    local function has_modules(version)
+      return shell.succeeds("test -e " .. quote(prefix .. "/share/lua/" .. version
+        .. "/opperchat/init.lua"))
+    end
+    local function is_for(version)
+      return shell.read_file(command):find("/share/lua/" .. version .. "/?.lua;", 1, true) ~= nil
+    end
+
+    before_each(function()
+      prefix = folder .. "/two Luas"
+      command = prefix .. "/bin/opperchat-spec"
+      install_for(shell.interpreter())
+    end)
+
+    after_each(function()
+      shell.remove_folder(prefix)
+    end)
+
+    it("the command stays that of the first, and it is said", function()
+      local output = install_for("lua" .. OTHER)
+      assert.truthy(has_modules(OTHER))
+      local kept = command .. " stays as it is, with Lua " .. VERSION
+      assert.truthy(output:find(kept, 1, true), output)
+      check_command(command, prefix)
+      uninstall_for("lua" .. OTHER)
+      assert.falsy(has_modules(OTHER))
+      check_command(command, prefix)
+    end)
+
+    it("the second has one when the first is gone", function()
+      install_for("lua" .. OTHER)
+      uninstall_for(shell.interpreter())
+      assert.truthy(has_modules(OTHER))
+      assert.falsy(shell.succeeds("test -e " .. quote(command)))
+      install_for("lua" .. OTHER)
+      assert.truthy(is_for(OTHER))
+    end)
+
+    it("a command whose installation is gone is replaced, and it is said", function()
+      shell.remove_folder(prefix .. "/share/lua/" .. VERSION)
+      local output = install_for("lua" .. OTHER)
+      assert.truthy(output:find(command .. " was not of this", 1, true), output)
+      assert.truthy(is_for(OTHER))
+    end)
+
+    it("`make uninstall` leaves a command of something else", function()
+      shell.write_file(command, "#!/bin/sh\necho mine\n")
+      local output = uninstall_for(shell.interpreter())
+      assert.equal("#!/bin/sh\necho mine\n", shell.read_file(command))
+      assert.truthy(output:find(command .. " belongs to another", 1, true), output)
+    end)
+  end)
+
+  describe("building", function()
+    -- What `make` prints in the tree, without building.
+    local function dry(words)
+      return install.run("cd " .. quote(tree) .. " && unset MAKEFLAGS MFLAGS MAKELEVEL LD_PRELOAD "
+        .. "&& make -n " .. words)
+    end
+
+    it("says first when there is no such Lua", function()
+      for _, target in ipairs{ "all", "install PREFIX=/nowhere", "uninstall PREFIX=/nowhere" } do
+        local output, worked = install.run("cd " .. quote(tree)
+          .. " && unset MAKEFLAGS MFLAGS MAKELEVEL LD_PRELOAD && make LUA=nosuch " .. target)
+        assert.falsy(worked)
+        assert.truthy(output:match("^[^\n]*"):find("nosuch: no such Lua; ", 1, true), output)
+        assert.truthy(output:find("found here:[^\n]* lua"), output)
+      end
+    end)
+
+    it("takes as many cores as there are, unless -j says it", function()
+      local cores = shell.output_of("getconf _NPROCESSORS_ONLN"):match("%d+") or "1"
+      local automatic = " -j" .. cores .. " all\n"
+      assert.truthy(dry("demo PREFIX=/opt/my-java"):find(automatic, 1, true))
+      assert.truthy(dry("demo PREFIX='/opt/ -j9'"):find(automatic, 1, true))
+      assert.falsy(dry("-j3 demo"):find(automatic, 1, true))
+      assert.falsy(dry("-kj3 demo"):find(automatic, 1, true))
+    end)
+
+    it("goes to BUILD_DIR alone", function()
+      local sources, build = folder .. "/read only", folder .. "/elsewhere"
+      assert(shell.succeeds("cp -pR " .. quote(tree) .. " " .. quote(sources)
+        .. " && rm -f " .. quote(sources) .. "/build"))
+      local before = list(sources)
+      install.succeed("cd " .. quote(sources) .. " && " .. install.make("all BUILD_DIR="
+        .. quote(build)))
+      assert.equal(before, list(sources))
+      local paths_of_it = install.succeed("cd " .. quote(sources) .. " && "
+        .. install.make("env BUILD_DIR=" .. quote(build)))
+      install.succeed("cd / && unset LUA_PATH LUA_CPATH LD_PRELOAD && eval " .. quote(paths_of_it)
+        .. " && " .. quote(shell.interpreter()) .. " -e 'require \"opperchat.core\"'")
     end)
   end)
 end)

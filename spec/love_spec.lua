@@ -382,6 +382,79 @@ describe("the villagers of the LÖVE example", function()
     assert.equal(6, #opperchat.load(path))
   end)
 
+  -- Takes down what is printed while `fn` runs.
+  local function prints_of(fn)
+    local lines, old_print = {}, print
+    _G.print = function(line) lines[#lines + 1] = line end
+    local ok, err = pcall(fn)
+    _G.print = old_print
+    assert(ok, err)
+    return table.concat(lines, "\n")
+  end
+
+  for name, head in pairs{
+    ["shorter"] = { "Old lore." },
+    ["longer"] = { "Old lore.", "Old manners.", "You are old Osk." },
+  } do
+    it("have the texts of the new version, when those of the old one were " .. name, function()
+      local path = folder .. "/" .. name .. ".jsonl"
+      local old = opperchat.conversation{
+        policy = { name = "spec", apply = function(_, draft)
+          local at = draft:turns().head
+          draft:replace(at + 1, at, { { role = "system", content = "What is known: {}" } }, "facts")
+          return true
+        end },
+      }
+      for _, text in ipairs(head) do
+        old:append("system", text)
+      end
+      old:append("user", "Traveller: I am Ada."):append("assistant", "Halt, Ada.")
+      assert(old:compact())
+      assert.equal("What is known: {}", old:messages(#head + 1, #head + 1)[1].content)
+      assert(old:save(path))
+      local osk = invite("Osk", path)
+      local contents = {}
+      for i, message in ipairs(osk.chat:messages()) do
+        contents[i] = message.content
+      end
+      assert.same({ cast.lore, osk.person.persona, "What is known: {}", "Traveller: I am Ada.",
+        "Halt, Ada." }, contents)
+      osk.chat:close()
+    end)
+  end
+
+  it("talk on when their file becomes useless at the last moment", function()
+    local path = folder .. "/race.jsonl"
+    invite("Osk", path).chat:close()
+    local load, count = opperchat.load, 0
+    opperchat.load = function(...)
+      count = count + 1
+      if count == 2 then
+        local file = assert(io.open(path, "wb"))
+        file:write("somebody else's\n")
+        file:close()
+      end
+      return load(...)
+    end
+    local osk
+    local printed = prints_of(function() osk = invite("Osk", path) end)
+    opperchat.load = load
+    assert.truthy(count >= 2)
+    assert.truthy(printed:find("what Osk hears is not kept", 1, true), printed)
+    server:stream(events_of("Halt."))
+    assert.equal("Halt.", ask(osk, "Hello"))
+    assert.equal("somebody else's\n", content(path))
+  end)
+
+  it("gossip another time, when something is wrong with it once", function()
+    local marta, sela = invite("Marta"), invite("Sela")
+    local printed = prints_of(function()
+      local talk = gossip.start(marta, sela, { walk = function() error("no way there") end }, "Hm.")
+      play_until(function() return talk.is_over end, marta, sela)
+    end)
+    assert.truthy(printed:find("gossip: .*no way there"), printed)
+  end)
+
   it("talk about you when you are not there", function()
     client:close()
     begin(village.url)

@@ -512,6 +512,7 @@ describe("a handler that raises", function()
     assert.equal(0, client:active())
 
     held(text("a"))
+    held(text("b"))
     track = start(converse(), "Hi", { on_delta = function() error("delta") end })
     local other = start(converse(), "Hi")
     core.step(client, 0.05)
@@ -797,16 +798,16 @@ describe("a send that raises", function()
   -- Sends, and raises out of the wait after so many steps, as memory that runs out or
   -- a hook of Ctrl-C does.
   local function interrupted(steps, chat, given)
-    local step = core.step
-    core.step = function(...)
+    local advance = core.advance
+    core.advance = function(...)
       if steps == 0 then
         error("interrupted!", 0)
       end
       steps = steps - 1
-      return step(...)
+      return advance(...)
     end
     local worked, problem = pcall(chat.send, chat, "Hi", given)
-    core.step = step
+    core.advance = advance
     assert.is_false(worked)
     assert.equal("interrupted!", problem)
   end
@@ -829,10 +830,11 @@ describe("a send that raises", function()
 
   it("commits nothing of an answer that was there already", function()
     -- the end of it cannot be told yet, as when there is no memory
-    local chat, drain = converse(), core.drain
+    local chat, drain, advance = converse(), core.drain, core.advance
     core.drain = function()
       error("not enough memory", 0)
     end
+    core.advance = core.drain
     local worked, problem = pcall(function()
       local request = core.request_start
       core.request_start = function(sent)
@@ -843,7 +845,7 @@ describe("a send that raises", function()
       core.request_start = request
       error(err, sent and 1 or 0)
     end)
-    core.drain = drain
+    core.drain, core.advance = drain, advance
     assert.is_false(worked)
     assert.equal("not enough memory", problem)
     -- the next one begins before the old one's end is told
@@ -1050,6 +1052,42 @@ describe("a budget", function()
       assert.has_error(function() opperchat.poll(bad) end)
       assert.has_error(function() client:poll(bad) end)
     end
+  end)
+end)
+
+describe("a step", function()
+  it("goes on until there is news", function()
+    server:reply { body = { choices = { { message = { role = "assistant", content = "Hello" },
+      finish_reason = "stop" } } } }
+    -- more than the buffers of a socket take at once
+    local track = start(converse(), ("x"):rep(2000000))
+    local steps, started = 0, core.now()
+    while track.endings == 0 do
+      assert(core.now() - started < 10, "the answer did not come")
+      core.step(client, 10)
+      core.drain(client)
+      steps = steps + 1
+    end
+    assert.equal("Hello", track.reply.content)
+    assert.is_true(steps <= 3, steps .. " steps")
+  end)
+
+  it("ends when its time is up", function()
+    -- that the headers have come is an event and no news
+    held("", text("d") .. STOP .. DONE)
+    local track = start(converse(), "Hi")
+    local started = core.now()
+    core.step(client, 0.05)
+    local took = core.now() - started
+    assert.is_true(took >= 0.045 and took < 2, took .. " s")
+    started = core.now()
+    for _ = 1, 100 do
+      core.step(client, 0)
+    end
+    assert.is_true(core.now() - started < 2, "a step of no time has waited")
+    server:release()
+    poll_until(all_ended)
+    assert.equal("d", track.text)
   end)
 end)
 

@@ -128,6 +128,13 @@ static int client_is_closed(lua_State *L) {
   return 1;
 }
 
+/* client_open(client) -> its state; raises when it is closed */
+static int client_open(lua_State *L) {
+  lclient_open(L, 1);
+  lcompat_get_uservalue(L, 1);
+  return 1;
+}
+
 /* client_active(client) -> requests that have not ended */
 static int client_active(lua_State *L) {
   oc_client *client = test_client(L);
@@ -195,9 +202,9 @@ static int client_record_problem(lua_State *L) {
 
 /*
  * step(client, seconds, anyway): moves the transfers forward without
- * calling any Lua function; waits at most that long (nil: until something
- * happens or a signal comes), but not while there is news to be told,
- * unless `anyway`.
+ * calling any Lua function, until there is news; waits at most that long
+ * (nil: as long as it takes, or until a signal comes), but not while there
+ * is news to be told, unless `anyway`.
  */
 static int step(lua_State *L) {
   oc_client *client = test_client(L);
@@ -226,10 +233,10 @@ static int traceback(lua_State *L) {
 }
 
 /*
- * drain(client[, seconds]) -> whether it worked. Calls the handlers of all
- * requests with news; those it does not come to in `seconds` keep theirs
- * for the next time. What handlers raise is raised at the end, the first of
- * them. Within a handler it does nothing and returns false.
+ * drain(client[, seconds]) -> its state[, true, error]. Calls the handlers
+ * of all requests with news; those it does not come to in `seconds` keep
+ * theirs for the next time. What handlers raise is returned at the end, the
+ * first of them. Within a handler it does nothing.
  */
 static int drain(lua_State *L) {
   oc_client *client = test_client(L);
@@ -246,7 +253,7 @@ static int drain(lua_State *L) {
   lcompat_get_uservalue(L, 1);          /* 3: the state */
   lua_getfield(L, 3, "is_draining");
   if(!client || lua_toboolean(L, -1)) {
-    lua_pushboolean(L, 0);
+    lua_settop(L, 3);
     return 1;
   }
   lua_pop(L, 1);
@@ -295,12 +302,24 @@ static int drain(lua_State *L) {
   }
   lua_pushnil(L);
   lua_setfield(L, 3, "is_draining");
-  if(errors) {
-    lua_pushvalue(L, 2);
-    return lua_error(L);
-  }
+  lua_settop(L, 3);
+  if(!errors)
+    return 1;
   lua_pushboolean(L, 1);
-  return 1;
+  lua_pushvalue(L, 2);
+  return 3;
+}
+
+/* advance(client, seconds[, budget]): what step(client, seconds) and then
+   drain(client, budget) do, which is what a host asks for in each frame */
+static int advance(lua_State *L) {
+  lua_settop(L, 3);
+  lua_pushnil(L);
+  lua_insert(L, 3);
+  step(L);
+  lua_remove(L, 3);
+  lua_remove(L, 2);
+  return drain(L);
 }
 
 /* timeout(client) -> seconds until step() is due anyway | nil */
@@ -330,12 +349,14 @@ void lclient_register(lua_State *L) {
     { "client", client_new },
     { "client_close", client_close },
     { "client_is_closed", client_is_closed },
+    { "client_open", client_open },
     { "client_active", client_active },
     { "client_has_key", client_has_key },
     { "client_left", client_left },
     { "client_record_problem", client_record_problem },
     { "step", step },
     { "drain", drain },
+    { "advance", advance },
     { "timeout", timeout },
     { "pollfd", pollfd },
     { NULL, NULL }

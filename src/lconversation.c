@@ -309,8 +309,13 @@ static int find_head(lua_State *L) {
 static int cut(lua_State *L) {
   lconversation *conversation = open_idle(L);
   lua_Number count = luaL_checknumber(L, 2);
-  if(count >= 0 && count <= (lua_Number)conversation->history.count)
-    oc_history_cut(&conversation->history, (size_t)count);
+  if(count < 0 || count > (lua_Number)conversation->history.count)
+    return 0;
+  /* no list will begin with what is marked any more, and it would keep the
+     place behind this one taken: the next append would copy all of it */
+  if(conversation->marked.count > (size_t)count)
+    oc_history_free(&conversation->marked);
+  oc_history_cut(&conversation->history, (size_t)count);
   return 0;
 }
 

@@ -422,7 +422,8 @@ int lrequest_deliver(lua_State *L) {
   if(lua_isfunction(L, -1)) {
     /* it takes itself away when it has got so far that once is enough */
     lua_pushvalue(L, 1);
-    lua_call(L, 1, 0);
+    lua_pushvalue(L, 2);
+    lua_call(L, 2, 0);
   }
   return 0;
 }
@@ -661,7 +662,8 @@ static lrequest *push_request(lua_State *L, int client) {
 
 /*
  * request(setup, client, conversation, options, prompt, stream, tag,
- * keep_partial[, list]) -> request
+ * keep_partial[, list]) -> request, its state, estimated tokens of the
+ * messages it sends
  * | nil, code, message[, detail, index of the prompt's message]
  *
  * `options`: JSON fields of the body. `prompt`: sent behind the
@@ -711,7 +713,9 @@ static int request_new(lua_State *L) {
   if(!request->exchange)
     return lutil_fail(L, OC_E_NOMEM);
   lua_settop(L, 10);
-  return 1;
+  lcompat_get_uservalue(L, 10);
+  lcompat_push_integral(L, request->history.tokens);
+  return 3;
 }
 
 /* request_tokens(request) -> estimated tokens of the messages it sends */
@@ -741,19 +745,32 @@ static int request_get(lua_State *L) {
   return request->exchange ? 1 : lutil_fail(L, OC_E_NOMEM);
 }
 
-/* request_start(request): sends it. A conversation is busy from now on. */
+/*
+ * request_start(request): sends it. Its client's `requests` have it from now
+ * on until it was told its end, and its conversation is busy.
+ */
 static int request_start(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
   lconversation *conversation;
+  lua_settop(L, 1);
   lcompat_get_uservalue(L, 1);
-  lua_getfield(L, -1, "conversation");
+  /* this may ask for memory, and run finalizers of the program */
+  lua_getfield(L, 2, "client");
+  lcompat_get_uservalue(L, 3);
+  lua_getfield(L, 4, "requests");
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, 5, (int)oc_exchange_tag(request->exchange));
+  lua_getfield(L, 2, "conversation");
   conversation = lconversation_test(L, -1);
   if(conversation) {
     /* code of the program has run since the request was made */
     if(conversation->is_busy
-       || !oc_history_same(&conversation->history, &request->base))
+       || !oc_history_same(&conversation->history, &request->base)) {
+      lua_pushnil(L);
+      lua_rawseti(L, 5, (int)oc_exchange_tag(request->exchange));
       lutil_misuse(L, "conversation is busy: another request of it was "
                       "started, or it was changed, in the meantime");
+    }
     conversation->is_busy = 1;
   }
   oc_exchange_start(request->exchange);
@@ -885,7 +902,7 @@ static const char *state_name(const lrequest *request) {
 
 /* request_state(request) -> its state's name */
 static int request_state(lua_State *L) {
-  lua_pushstring(L, state_name(lutil_check(L, 1, LUTIL_REQUEST)->core));
+  lua_pushstring(L, state_name(lutil_open(L, 1, LUTIL_REQUEST)));
   return 1;
 }
 

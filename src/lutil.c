@@ -15,10 +15,12 @@
 static const struct lutil_tag {
   const char *registry_name;
   const char *name;           /* in messages */
+  int fields;                 /* that its state has at least */
 } tags[LUTIL_TYPE_COUNT] = {
-  { "opperchat.Client", "client" },
-  { "opperchat.Conversation", "conversation" },
-  { "opperchat.Request", "request" }
+  { "opperchat.Client", "client", 24 },
+  /* most of them are lists that policies work on, with no state at all */
+  { "opperchat.Conversation", "conversation", 0 },
+  { "opperchat.Request", "request", 8 }
 };
 
 lutil_box *lutil_new(lua_State *L, lutil_type type) {
@@ -27,7 +29,7 @@ lutil_box *lutil_new(lua_State *L, lutil_type type) {
   box->tag = &tags[type];
   luaL_getmetatable(L, tags[type].registry_name);
   lua_setmetatable(L, -2);
-  lua_newtable(L);
+  lua_createtable(L, 0, tags[type].fields);
   lcompat_set_uservalue(L, -2);
   return box;
 }
@@ -44,14 +46,18 @@ void lutil_add_type(lua_State *L, lutil_type type, const luaL_Reg *methods,
   lua_pop(L, 1);
 }
 
-lutil_box *lutil_test(lua_State *L, int index, lutil_type type) {
-  lutil_box *box;
+/* A userdata that may be a box. */
+static lutil_box *test_box(lua_State *L, int index) {
   /* a light userdata has no length */
   if(lua_type(L, index) != LUA_TUSERDATA
-     || lcompat_rawlen(L, index) != sizeof *box)
+     || lcompat_rawlen(L, index) != sizeof(lutil_box))
     return NULL;
-  box = lua_touserdata(L, index);
-  return box->tag == &tags[type] ? box : NULL;
+  return lua_touserdata(L, index);
+}
+
+lutil_box *lutil_test(lua_State *L, int index, lutil_type type) {
+  lutil_box *box = test_box(L, index);
+  return box && box->tag == &tags[type] ? box : NULL;
 }
 
 lutil_box *lutil_check(lua_State *L, int index, lutil_type type) {
@@ -151,12 +157,13 @@ int lutil_boolean_field(lua_State *L, int index, const char *name) {
 
 /* The type of a value of ours; LUTIL_TYPE_COUNT: not ours. */
 static lutil_type type_of(lua_State *L, int index) {
+  const lutil_box *box = test_box(L, index);
   int type;
-  for(type = 0; type < LUTIL_TYPE_COUNT; type++) {
-    if(lutil_test(L, index, (lutil_type)type))
-      break;
+  for(type = 0; box && type < LUTIL_TYPE_COUNT; type++) {
+    if(box->tag == &tags[type])
+      return (lutil_type)type;
   }
-  return (lutil_type)type;
+  return LUTIL_TYPE_COUNT;
 }
 
 /* The type named by the string at an index. */

@@ -25,6 +25,8 @@
 /* Sockets asked for at a time, and how often in one step. */
 #define MAX_READY 128
 #define MAX_ROUNDS 64
+/* How often one step waits again when there was no news. */
+#define MAX_TURNS 64
 
 struct oc_client {
   unsigned refs;
@@ -794,28 +796,19 @@ int oc_client_fd(const oc_client *client) {
 }
 
 /*
- * Waits for sockets. With poll(2) and no socket at all this is a sleep,
- * which libcurl needs while it looks up a name in a thread.
+ * Waits for sockets, and does what they and the timers ask for. With poll(2)
+ * and no socket at all this is a sleep, which libcurl needs while it looks
+ * up a name in a thread. 0: a signal has ended the wait.
  */
-void oc_client_step(oc_client *client, int64_t wait_ms, int anyway) {
+static int move(oc_client *client, int wait_ms) {
   oc_ready ready[MAX_READY];
   sigpipe_guard guard;
-  int64_t due;
   int rounds = 0;
   int count;
   int i;
 
-  if(!client->multi)
-    return;
-  if(client->news_first && !anyway)
-    wait_ms = 0;
-  due = wait_ms ? due_ms(client) : 0;
-  if(wait_ms < 0 || (due >= 0 && due < wait_ms))
-    wait_ms = due;
-  if(wait_ms > INT_MAX)
-    wait_ms = INT_MAX;
   do {
-    count = oc_poller_wait(client->poller, (int)wait_ms, ready, MAX_READY);
+    count = oc_poller_wait(client->poller, wait_ms, ready, MAX_READY);
     client->now_us = oc_now_us();
     if(count > 0 || client->now_us >= client->curl_deadline_us) {
       sigpipe_hold(client, &guard);
@@ -834,6 +827,43 @@ void oc_client_step(oc_client *client, int64_t wait_ms, int anyway) {
   if(client->is_broken)
     give_up(client);
   check_deadlines(client);
+  return count >= 0;
+}
+
+/* How long to wait at most: until `until_us`, or sooner if something is due. */
+static int wait_until(const oc_client *client, int64_t until_us) {
+  int64_t wait_ms = due_ms(client);
+  if(until_us != OC_NEVER) {
+    int64_t now = oc_now_us();
+    int64_t left_ms = until_us > now ? (until_us - now + OC_MS - 1) / OC_MS
+                                     : 0;
+    if(wait_ms < 0 || left_ms < wait_ms)
+      wait_ms = left_ms;
+  }
+  return wait_ms > INT_MAX ? INT_MAX : (int)wait_ms;
+}
+
+/*
+ * A body of 10 MB leaves in 160 writes, and of none of them there is
+ * anything to be told: going back to the caller each time would cost more
+ * than writing. A signal goes back at once; one that came while libcurl was
+ * at work, where nobody sees it, after MAX_TURNS at the latest.
+ */
+void oc_client_step(oc_client *client, int64_t wait_ms, int anyway) {
+  int64_t until = OC_NEVER;
+  int turns = 0;
+
+  if(!client->multi)
+    return;
+  if(!wait_ms || (client->news_first && !anyway)) {
+    move(client, 0);
+    return;
+  }
+  if(wait_ms > 0)
+    until = oc_now_us() + wait_ms * OC_MS;
+  while(move(client, wait_until(client, until)) && !client->news_first
+        && client->active && client->now_us < until && ++turns < MAX_TURNS)
+    ;
 }
 
 /* }==== */

@@ -79,9 +79,10 @@ void oc_client_close(oc_client *client);
 int oc_client_is_closed(const oc_client *client);
 
 /*
- * Moves everything forward: waits at most `wait_ms` (below 0: as long as
- * it takes) for a socket or a deadline, but not while news is waiting to be
- * taken, unless `anyway`. A signal ends the wait early.
+ * Moves everything forward until there is news, for at most `wait_ms` (below
+ * 0: as long as it takes). While news is waiting to be taken it does not
+ * wait, unless `anyway`: then it waits once. It may return early, and does so
+ * when a signal comes.
  */
 void oc_client_step(oc_client *client, int64_t wait_ms, int anyway);
 /*

@@ -624,14 +624,12 @@ int oc_json_same_text(oc_slice a, oc_slice b) {
   return !a_count && !b_count && a.text == a_end && b.text == b_end;
 }
 
-int oc_json_is(const oc_json *reader, const char *name) {
-  size_t len = strlen(name);
-
+int oc_json_is_text(const oc_json *reader, const char *text, size_t len) {
   if(reader->token != OC_JSON_KEY && reader->token != OC_JSON_STRING)
     return 0;
   if(reader->escaped)
-    return oc_json_decodes_to(reader->value, name, len);
-  return reader->value.len == len && !memcmp(reader->value.text, name, len);
+    return oc_json_decodes_to(reader->value, text, len);
+  return reader->value.len == len && !memcmp(reader->value.text, text, len);
 }
 
 oc_code oc_json_unescape(oc_slice raw, oc_buf *out, unsigned *pending) {

@@ -12,6 +12,7 @@
 #define OC_JSON_H
 
 #include <stddef.h>
+#include <string.h>
 
 #include "oc_buf.h"
 #include "oc_error.h"
@@ -74,10 +75,20 @@ size_t oc_json_offset(const oc_json *reader);
  * its exact text in `raw` (which may be NULL). OC_OK or the reader's error.
  */
 oc_code oc_json_skip(oc_json *reader, oc_slice *raw);
-/* Whether the KEY or STRING just read is `name`, escapes decoded. */
-int oc_json_is(const oc_json *reader, const char *name);
 /* Whether a raw string decodes to this text. Takes no memory. */
 int oc_json_decodes_to(oc_slice raw, const char *text, size_t len);
+/* Whether the KEY or STRING just read is this text, escapes decoded. */
+int oc_json_is_text(const oc_json *reader, const char *text, size_t len);
+/*
+ * The same for a name that is written out. A key is asked for one name
+ * after the other, and most are told apart by their lengths: here the
+ * compiler knows that of the name.
+ */
+static inline int oc_json_is(const oc_json *reader, const char *name) {
+  size_t len = strlen(name);
+  return (reader->value.len == len || reader->escaped)
+         && oc_json_is_text(reader, name, len);
+}
 /* Whether two raw strings are the same text, escapes decoded. Takes no
    memory: an answer that depended on it could make a list invalid. */
 int oc_json_same_text(oc_slice a, oc_slice b);

@@ -200,38 +200,84 @@ void oc_tokens_init(oc_tokens *tokens) {
 }
 
 /*
+ * Characters that are their own symbols: ASCII but for digits and capitals.
+ * Without the backslash and its neighbour, so that two comparisons do.
+ */
+static int is_simple(unsigned char byte) {
+  return byte < 0x80 && (unsigned)byte - '0' >= 10
+         && (unsigned)byte - 'A' > '\\' - 'A';
+}
+
+/*
+ * Counts the simple characters at the beginning, which most texts are made
+ * of, as count_point() would, and returns how many they are. No character
+ * or escape may be cut.
+ */
+static size_t count_simple(oc_tokens *tokens, const char *text, size_t len) {
+  uint32_t before = tokens->before;
+  uint32_t before2 = tokens->before2;
+  int64_t total = tokens->cost;
+  size_t i;
+
+  for(i = 0; i < len && is_simple((unsigned char)text[i]); i++) {
+    uint32_t symbol = (unsigned char)text[i];
+    uint32_t pair = mix(mix(0x12345u, symbol), before);
+    uint32_t triple = mix(pair, before2);
+    int cost = block_cost[symbol >> 6]
+               + pair_cost[pair >> (32 - TOKENS_BITS)]
+               + triple_cost[triple >> (32 - TOKENS_BITS)];
+
+    /* no jump, which nobody could foretell */
+    total += cost > 0 ? cost : 0;
+    before2 = before;
+    before = symbol;
+  }
+  if(i) {
+    tokens->before = before;
+    tokens->before2 = before2;
+    tokens->cost = total;
+    tokens->upper = 0;
+    tokens->digits = 0;
+  }
+  return i;
+}
+
+/*
  * Both work on a copy, which the compiler can keep in registers: bytes read
  * through `text` might otherwise be the state itself.
  */
 void oc_tokens_add(oc_tokens *tokens, const char *text, size_t len) {
   oc_tokens state = *tokens;
-  size_t i;
+  size_t i = 0;
 
   if(!len)
     return;
   state.any = 1;
   end_escape(&state);
-  for(i = 0; i < len; i++) {
-    unsigned char byte = (unsigned char)text[i];
-
-    if(byte < 0x80 && !state.missing)
-      count_point(&state, byte);
-    else
-      count_byte(&state, byte);
+  while(i < len) {
+    if(!state.missing)
+      i += count_simple(&state, text + i, len - i);
+    if(i < len)
+      count_byte(&state, (unsigned char)text[i++]);
   }
   *tokens = state;
 }
 
 void oc_tokens_add_raw(oc_tokens *tokens, oc_slice raw) {
   oc_tokens state = *tokens;
-  size_t i;
+  size_t i = 0;
 
   if(!raw.len)
     return;
   state.any = 1;
-  for(i = 0; i < raw.len; i++) {
-    unsigned char byte = (unsigned char)raw.text[i];
+  while(i < raw.len) {
+    unsigned char byte;
 
+    if(!state.escape && !state.missing && !state.high)
+      i += count_simple(&state, raw.text + i, raw.len - i);
+    if(i == raw.len)
+      break;
+    byte = (unsigned char)raw.text[i++];
     if(state.escape)
       count_escape(&state, byte);
     else if(byte == '\\') {

@@ -57,8 +57,12 @@ function gossip.start(a, b, world, opening)
   local talk = { a, b, is_over = false }
   talk.task = opperchat.go(function()
     -- the first line is no model's
-    exchange(talk, world, opening)
+    local is_fine, err = pcall(exchange, talk, world, opening)
+    -- whatever came of it: the next two are to have their turn
     talk.is_over = true
+    if not is_fine then
+      print("opperchat: gossip: " .. tostring(err))
+    end
   end)
   return talk
 end

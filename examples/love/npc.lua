@@ -40,9 +40,38 @@ local MEMORY = policy.pipeline{
   policy.fit{ tokens = CONTEXT },
 }
 
--- Opens the conversation where it was left, or begins it as a fork of the base,
--- with which it shares the lore. Without a usable file it is a conversation all
--- the same, which ends with the game.
+-- Opens the conversation where it was left, with a journal; nil and an error when
+-- the file cannot be used.
+local function reopen(fresh, own, options)
+  local path = options.path
+  -- with a journal: is it ours alone, or is the game running a second time?
+  local kept, err = opperchat.load(path, { journal = path })
+  if kept then
+    kept:close()
+    -- a second copy of the game may have it by now
+    kept, err = opperchat.load(path)
+  end
+  if kept then
+    -- The game may have a new version: its texts count, not those of the file,
+    -- however many those were. `clear` leaves them and nothing else; what is
+    -- remembered stands behind them and stays.
+    kept:splice(1, #kept:fork():clear(), fresh:messages())
+  elseif err.code ~= "no_file" then
+    return nil, err
+  end
+  -- A journal grows with each line; saved anew it has only what is remembered.
+  local saved
+  saved, err = (kept or fresh):save(path)
+  if not saved then
+    return nil, err
+  end
+  own.client, own.journal = options.client, path
+  return opperchat.load(path, own)
+end
+
+-- Begins as a fork of the base, with which it shares the lore, or goes on where it
+-- was left. Without a usable file it is a conversation all the same, which ends
+-- with the game.
 local function open_chat(person, options)
   local own = {
     tools = options.tools, policy = MEMORY, trace_id = options.trace_id,
@@ -53,26 +82,9 @@ local function open_chat(person, options)
   if not options.path then
     return fresh
   end
-  -- with a journal: is it ours alone, or is the game running a second time?
-  local kept, err = opperchat.load(options.path, { journal = options.path })
-  if kept then
-    kept:close()
-    kept = assert(opperchat.load(options.path))
-    -- the game may have a new version: its texts count, not those of the file
-    kept:splice(1, #fresh, fresh:messages())
-  elseif err.code ~= "no_file" then
-    print("opperchat: " .. tostring(err))
-    return fresh
-  end
-  -- A journal grows with each line; saved anew it has only what is remembered.
-  local saved, chat
-  saved, err = (kept or fresh):save(options.path)
-  if saved then
-    own.client, own.journal = options.client, options.path
-    chat, err = opperchat.load(options.path, own)
-  end
+  local chat, err = reopen(fresh, own, options)
   if not chat then
-    print("opperchat: " .. tostring(err))
+    print("opperchat: what " .. person.name .. " hears is not kept: " .. tostring(err))
   end
   return chat or fresh
 end

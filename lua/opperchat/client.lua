@@ -4,9 +4,9 @@ local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local lazy = require "opperchat.lazy"
-local log = require "opperchat.log"
 local options = require "opperchat.options"
 
+local log = lazy.module "opperchat.log"
 local public = lazy.module "opperchat"
 local secret = lazy.module "opperchat.secret"
 
@@ -197,7 +197,9 @@ function client.new(given)
   state.ca_file, state.ca_path = transport.ca_file, transport.ca_path
   state.proxy = transport.proxy and log.without_login(transport.proxy)
   state.no_proxy, state.skips_verify = transport.no_proxy, transport.skip_verify
-  state.log = log.new(given.debug)
+  if given.debug ~= nil or environment("OPPERCHAT_DEBUG") then
+    state.log = log.new(given.debug)
+  end
   if state.secret then
     secret.hold(state.secret, self)
   end
@@ -226,13 +228,7 @@ end
 ---Raises unless this is an open client.
 ---@param self any
 ---@return table state
-function client.check(self)
-  local state = core.open(self, "client")
-  if core.client_is_closed(self) then
-    errors.misuse("client is closed")
-  end
-  return state
-end
+client.check = core.client_open
 
 ---The headers of each request. Raises when there are none: a program has taken
 ---opperchat out of package.loaded and required it again, and what is not in the
@@ -245,10 +241,9 @@ function client.headers(self)
 end
 
 ---Whether the key may be another one for each request.
----@param self opperchat.Client
+---@param state table of the client
 ---@return boolean
-function client.can_renew(self)
-  local state = core.state(self)
+function client.can_renew(state)
   return state.key_function ~= nil or state.secret ~= nil and secret.can_renew(state.secret)
 end
 
@@ -285,10 +280,9 @@ function client.key(self, is_refused, refused)
 end
 
 ---A number for the next request, by which the core finds it again.
----@param self opperchat.Client
+---@param state table of the client
 ---@return integer
-function client.next_id(self)
-  local state = core.state(self)
+function client.next_id(state)
   state.last_id = state.last_id % 2 ^ 30 + 1
   return state.last_id
 end
@@ -354,8 +348,7 @@ end
 ---next call
 ---@return integer active how many requests are under way
 function methods:poll(given)
-  client.check(self)
-  return driver.poll_client(self, given)
+  return driver.poll_client(self, client.check(self), given)
 end
 
 ---A descriptor that is readable when `poll` has work to do: one for all

@@ -1,6 +1,5 @@
 ---The conversation: a list of messages, the options sent with it, and what
 ---can be done with both.
-local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
@@ -10,22 +9,27 @@ local limits = require "opperchat.limits"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
 local sending = require "opperchat.sending"
-require "opperchat.steps"
 local tokens = require "opperchat.tokens"
-local tools = require "opperchat.tools"
 
+local compaction = lazy.module "opperchat.compaction"
 local history = lazy.module "opperchat.history"
 local keeping = lazy.module "opperchat.keeping"
 local policy = lazy.module "opperchat.policy"
 local rebuild = lazy.call "opperchat.rebuild"
 local store = lazy.module "opperchat.store"
+local tools = lazy.module "opperchat.tools"
 
 local misuse = errors.misuse
+
+-- A registry, like each of them not to be changed in place.
+local NO_TOOLS = { list = {}, by_name = {} }
 
 local conversation = {}
 
 ---@class opperchat.Conversation
 local methods = core.methods("conversation")
+lazy.extend(methods, "opperchat.steps", { "send", "run", "retry" })
+lazy.extend(methods, "opperchat.compaction", { "compact" })
 lazy.extend(methods, "opperchat.keeping", { "save", "export" })
 lazy.extend(methods, "opperchat.outlook", { "tokens", "pin" })
 
@@ -67,7 +71,7 @@ local function set_up(self, given, registry)
   state.trace_id = given.trace_id or core.uuid()
   state.usage = limits.new_usage()
   local own, wanted = sending.resolve_forms(state.options, "conversation")
-  state.registry = registry and tools.copy(registry) or own or tools.new()
+  state.registry = registry or own or NO_TOOLS
   state.wanted = wanted or nil
   encode_options(state)
   return self
@@ -399,31 +403,49 @@ function methods:clear()
   return journal.after(self, before)
 end
 
+-- A fork with the options of its origin, which were checked and written as JSON
+-- there. They are not changed in place, and neither are tools: `tool` makes new ones.
+local function fork_unchanged(self, state)
+  local other = core.fork(self)
+  local own = core.state(other)
+  own.options = copy(state.options)
+  own.options.journal, own.options.sync = nil, nil
+  own.policy, own.registry, own.wanted = state.policy, state.registry, state.wanted
+  own.fields, own.stream_fields = state.fields, state.stream_fields
+  own.trace_id = own.options.trace_id or core.uuid()
+  own.usage = limits.new_usage()
+  own.anchor = tokens.anchor_of_fork(other, tokens.anchor(self))
+  return other
+end
+
 ---Another conversation that begins with the same messages and options. It is
 ---cheap: the messages are shared, and none is copied.
 ---@param given? opperchat.ConversationOptions what is to be different
 ---@return opperchat.Conversation
 function methods:fork(given)
   local state = open(self)
+  if given == nil then
+    return fork_unchanged(self, state)
+  end
   local valid, problem = options.check(options.conversation, given)
   if not valid then
     misuse("fork: " .. problem)
-  elseif given and (given.system ~= nil or given.messages ~= nil) then
+  elseif given.system ~= nil or given.messages ~= nil then
     misuse("fork: a fork begins with the messages of its origin; append to it or splice it")
-  elseif given and given.journal ~= nil then
+  elseif given.journal ~= nil then
     misuse("fork: a fork has no journal: save it, and load it with one")
   end
   local merged = copy(state.options)
-  for name, value in pairs(given or {}) do
+  for name, value in pairs(given) do
     merged[name] = value
   end
-  if given and (given.schema ~= nil or given.response_format ~= nil) then
+  if given.schema ~= nil or given.response_format ~= nil then
     -- either takes the place of both
     merged.schema, merged.response_format = given.schema, given.response_format
   end
   merged.journal, merged.sync = nil, nil
   -- the tools it has already are on the wire; what runs them comes along
-  local registry = not (given and given.tools) and state.registry or nil
+  local registry = not given.tools and state.registry or nil
   local other = set_up(core.fork(self), merged, registry)
   core.state(other).anchor = tokens.anchor_of_fork(other, tokens.anchor(self))
   return other
@@ -529,8 +551,11 @@ function methods:close()
     open(self)
   elseif is_open then
     core.conversation_close(self)
-    sending.cancel(core.state(self))
-    compaction.stop(self)
+    local state = core.state(self)
+    sending.cancel(state)
+    if state.background then
+      compaction.stop(self)
+    end
     journal.close(self)
   end
 end

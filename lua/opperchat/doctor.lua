@@ -319,16 +319,16 @@ local UNREACHED = { network = true, tls = true, timeout = true }
 -- Whether a server answers, and lists its models. Returns the list.
 local function check_server(report, self, state, key, proxy, seconds)
   local _, host = parts_of(state.base_url)
-  local sent, id = models.ask(self, key or false, {
+  local sent, refused = models.ask(self, key or false, {
     connect = math.min(CONNECT, seconds), first_token = seconds, idle = seconds, total = seconds,
     max_retries = 0,
   })
   if not sent then
-    add(report, "models", "fail", id.message)
+    add(report, "models", "fail", refused.message)
     return nil, false
   end
   local list, problem
-  request.start(sent, id, {
+  request.start(sent, core.state(sent), {
     on_done = function(document, err)
       problem = err
       if document then

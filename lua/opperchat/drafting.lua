@@ -1,7 +1,6 @@
 ---Drafts for policies, and what the size of a request is known from.
 local client = require "opperchat.client"
 local core = require "opperchat.core"
-local public = require("opperchat.counter").public
 local lazy = require "opperchat.lazy"
 local limits = require "opperchat.limits"
 local options = require "opperchat.options"
@@ -25,24 +24,6 @@ function drafting.client_of(state)
   return state.options.client or client.default()
 end
 
----Estimated tokens of tools and the shape of the answer.
----@param state table of the conversation
----@param given? table options of one request
----@return integer
-function drafting.fields_tokens(state, given)
-  local is_plain = not given or given.tools == nil and given.response_format == nil
-    and given.extra == nil
-  local counter = public.count
-  if is_plain and state.fields_tokens and state.fields_counter == counter then
-    return state.fields_tokens
-  end
-  local sum = tokens.of_fields(options.body(state.options, given), state.options.model)
-  if is_plain then
-    state.fields_tokens, state.fields_counter = sum, counter
-  end
-  return sum
-end
-
 local function reserve_of(state, given, size)
   given = given or {}
   local own = state.options
@@ -64,7 +45,7 @@ function drafting.measure(chat, given)
   local own_client = drafting.client_of(state)
   return {
     client = own_client, model = type(model) == "string" and model or nil,
-    fields = drafting.fields_tokens(state, given), anchor = tokens.anchor(chat),
+    fields = tokens.of_options(state, given), anchor = tokens.anchor(chat),
   }
 end
 

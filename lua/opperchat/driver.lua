@@ -54,50 +54,54 @@ function driver.watch(watch, on_sleep)
   end
 end
 
+-- Whether a client has to be polled. While its handlers are called it stays
+-- among those that have, so that nobody else has to be asked about handlers.
+local function note_active(client, state)
+  active[client] = state.pending > 0 or state.is_draining or nil
+end
+
 ---Something was started, cancelled or closed outside of `poll`: a host's loop
 ---may have to wake up sooner than it planned.
 ---@param client opperchat.Client
-function driver.notify(client)
-  local state = core.state(client)
-  active[client] = state.pending > 0 or nil
+---@param state? table of the client
+function driver.notify(client, state)
+  state = state or core.state(client)
+  note_active(client, state)
   if state.wake then
     state.wake()
   end
 end
 
 ---A request has ended: a client that has no other is not kept alive.
----@param client opperchat.Client
-function driver.settled(client)
-  if core.state(client).pending == 0 then
-    active[client] = nil
-  end
-end
+driver.settled = note_active
 
--- Calls handlers. Whatever they raise, a host's loop that watches the client
--- learns that other times hold now.
-local function drain(client, budget)
-  if not core.state(client).wake then
-    core.drain(client, budget)
-    return
+-- What has to be done when handlers have been called: takes and returns what
+-- `core.drain` and `core.advance` do. Whatever they raise, a host's loop that watches
+-- the client learns that other times hold now.
+local function after_drain(client, state, has_failed, err)
+  active[client] = state.pending > 0 or state.is_draining or nil
+  if state.wake then
+    local told, problem = pcall(state.wake)
+    if not told and not has_failed then
+      return state, true, problem
+    end
   end
-  local ok, err = pcall(core.drain, client, budget)
-  local wake = core.state(client).wake
-  if wake then
-    wake()
-  end
-  if not ok then
-    error(err, 0)
-  end
+  return state, has_failed, err
 end
 
 ---Tells the endings that a cancel or a close has just made, unless a handler
 ---is running: then they are told when it returns.
 ---@param client opperchat.Client
 function driver.tell(client)
-  if not core.state(client).is_draining then
-    drain(client)
+  local state = core.state(client)
+  if state.is_draining then
+    driver.notify(client, state)
+    return
   end
-  driver.notify(client)
+  local _, has_failed, err = after_drain(client, core.drain(client))
+  if has_failed then
+    error(err, 0)
+  end
 end
 
 -- ---------------------------------------------------------------------------
@@ -285,9 +289,6 @@ end
 
 ---Resumes the tasks whose time has come; keeps what they raise for the end.
 local function run_timers()
-  if #timers == 0 then
-    return
-  end
   local now, due, left = core.now(), {}, {}
   for _, timer in ipairs(timers) do
     if timer.resume then
@@ -340,7 +341,7 @@ end
 
 -- `seconds` or {seconds =, budget =} of poll.
 local function poll_options(given, what)
-  if given == nil then
+  if given == nil or given == 0 then
     return 0
   elseif type(given) == "number" then
     return check_seconds(given, what)
@@ -357,54 +358,69 @@ local function poll_options(given, what)
   return check_seconds(given.seconds or 0, what), given.budget
 end
 
--- Moves one client forward, then calls handlers.
-local function poll_one(client, seconds, budget)
-  core.step(client, seconds)
-  drain(client, budget)
-  active[client] = core.state(client).pending > 0 or nil
-end
-
 ---Moves one client forward, for a wait outside of any handler.
 ---@param client opperchat.Client
 ---@param seconds? number how long it may wait; nil: until something happens
 function driver.move(client, seconds)
-  if #timers == 0 then
-    core.step(client, seconds)
-    drain(client)
-    return
+  local due = timers[1] and timer_due()
+  local _, has_failed, err = after_drain(client, core.advance(client,
+    due and seconds and math.min(due, seconds) or due or seconds))
+  if has_failed then
+    error(err, 0)
+  elseif timers[1] then
+    run_timers()
   end
-  local due = timer_due()
-  core.step(client, due and seconds and math.min(due, seconds) or due or seconds)
-  drain(client)
-  run_timers()
 end
 
-local function check_not_draining(client, what)
-  if core.state(client).is_draining then
-    errors.misuse(what .. ": not within a handler")
-  end
+local function refuse_handler(what)
+  errors.misuse(what .. ": not within a handler")
 end
 
 local function check_not_handling(what)
-  for client in pairs(clients) do
-    check_not_draining(client, what)
+  for client in pairs(active) do
+    if core.state(client).is_draining then
+      refuse_handler(what)
+    end
   end
 end
 
 ---Moves one client forward and calls the handlers of its requests.
 ---@param client opperchat.Client
+---@param state table of the client
 ---@param given? number|{seconds?: number, budget?: number}
 ---@return integer active how many requests are under way
-function driver.poll_client(client, given)
+function driver.poll_client(client, state, given)
   local seconds, budget = poll_options(given, "poll")
-  check_not_draining(client, "poll")
-  local due = timer_due()
+  if state.is_draining then
+    refuse_handler("poll")
+  end
+  local due = timers[1] and timer_due()
   -- a budget of nothing is for one request, as everywhere
-  poll_one(client, due and math.min(due, seconds) or seconds,
-    budget and math.max(budget, 1e-6))
-  run_timers()
-  return core.state(client).pending
+  local _, has_failed, err = after_drain(client, core.advance(client,
+    due and math.min(due, seconds) or seconds, budget and math.max(budget, 1e-6)))
+  if has_failed then
+    error(err, 0)
+  elseif timers[1] then
+    run_timers()
+  end
+  return state.pending
 end
+
+-- One descriptor can be waited for, not several: take turns.
+local function wait_for_any(list, seconds)
+  local deadline = core.now() + seconds
+  repeat
+    local is_due = false
+    for i = 1, #list do
+      core.step(list[i], 0.001)
+      is_due = is_due or core.timeout(list[i]) == 0
+    end
+  until is_due or core.now() >= deadline
+end
+
+-- What the last call of `poll` has left of its list, so that a host that calls it
+-- in each frame asks for no memory. Empty.
+local spare
 
 ---Moves every client forward and calls the handlers of their requests:
 ---once a frame. Returns at once unless told to wait.
@@ -414,42 +430,46 @@ end
 ---@param given? number|{seconds?: number, budget?: number}
 ---@return integer active how many requests are under way and tasks asleep
 function driver.poll(given)
-  local seconds, budget = poll_options(given, "poll")
-  local until_time = budget and core.now() + budget
-  local list = {}
+  local wait, budget = poll_options(given, "poll")
+  if not timers[1] and not next(active) then
+    if wait > 0 then
+      core.sleep(wait)
+    end
+    return 0
+  end
   check_not_handling("poll")
+  local until_time = budget and core.now() + budget
+  local list, count, first = spare or {}, 0, nil
+  spare = nil
   for client in pairs(active) do
     list[#list + 1] = client
   end
-  local due = timer_due()
-  local wait = due and math.min(due, seconds) or seconds
+  local due = timers[1] and timer_due()
+  wait = due and math.min(due, wait) or wait
   if wait > 0 and #list > 1 then
-    -- one descriptor can be waited for, not several: take turns
-    local deadline = core.now() + wait
-    repeat
-      local is_due = false
-      for _, client in ipairs(list) do
-        core.step(client, 0.001)
-        is_due = is_due or core.timeout(client) == 0
-      end
-    until is_due or core.now() >= deadline
+    wait_for_any(list, wait)
     wait = 0
   elseif wait > 0 and #list == 0 then
     core.sleep(wait)
   end
-  local count, first = 0, nil
-  for _, client in ipairs(list) do
+  for i = 1, #list do
     local left = until_time and math.max(until_time - core.now(), 1e-6)
-    local ok, err = pcall(poll_one, client, wait, left)
-    first = first or not ok and { err } or nil
-    count = count + core.state(client).pending
+    local client = list[i]
+    local state, has_failed, err = after_drain(client, core.advance(client, wait, left))
+    list[i] = nil
+    first = first or has_failed and { err } or nil
+    count = count + state.pending
   end
-  local ok, err = pcall(run_timers)
-  first = first or not ok and { err } or nil
+  spare = list
+  if timers[1] then
+    local ok, err = pcall(run_timers)
+    first = first or not ok and { err } or nil
+    count = count + count_sleepers()
+  end
   if first then
     error(first[1], 0)
   end
-  return count + count_sleepers()
+  return count
 end
 
 ---Seconds until a client has to be polled even without news of its sockets.

@@ -17,9 +17,11 @@ local journal = {}
 
 ---To be called before a change.
 ---@param chat opperchat.Conversation
+---@param state? table of it
 ---@return opperchat.Conversation? before its list as it is; nil: there is no journal
-function journal.before(chat)
-  return core.open(chat, "conversation").journal and core.fork(chat) or nil
+function journal.before(chat, state)
+  state = state or core.open(chat, "conversation")
+  return state.journal and core.fork(chat) or nil
 end
 
 -- The list between a policy's edit and the turn that came behind it.

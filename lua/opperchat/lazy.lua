@@ -133,11 +133,15 @@ function lazy.fill(into, name, fields)
   return into
 end
 
----Announces methods that a module adds to an object's when it is loaded.
+---Announces methods that a module adds to an object's when it is loaded; one that
+---was loaded already has added them.
 ---@param methods table
 ---@param name string of the module
 ---@param fields string[] of the methods
 function lazy.extend(methods, name, fields)
+  if package.loaded[name] then
+    return
+  end
   for _, field in ipairs(fields) do
     local function first(...)
       load(name)

@@ -1,8 +1,10 @@
 ---One message: from what a program gives to the JSON text that is kept.
-local content = require "opperchat.content"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
+local lazy = require "opperchat.lazy"
 local options = require "opperchat.options"
+
+local content = lazy.module "opperchat.content"
 
 local message = {}
 

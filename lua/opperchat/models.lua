@@ -162,7 +162,7 @@ end
 ---@param key string|userdata|false
 ---@param limits? table settings other than the client's
 ---@return opperchat.Request? sent
----@return integer|opperchat.Error id
+---@return opperchat.Error? err
 function models.ask(self, key, limits)
   local state = core.state(self)
   local settings = { get = "/models", key = key or nil, headers = client.headers(self) }
@@ -171,9 +171,8 @@ function models.ask(self, key, limits)
       settings[name] = value
     end
   end
-  local id = client.next_id(self)
   local setup = core.setup(self, settings)
-  local sent = core.get(setup, self, id)
+  local sent = core.get(setup, self, client.next_id(state))
   if not sent then
     return nil, errors.new("limit", "out_of_memory", "out of memory")
   end
@@ -185,7 +184,7 @@ function models.ask(self, key, limits)
       method = "GET", url = state.base_url .. "/models", setup = setup,
     })
   end
-  return sent, id
+  return sent
 end
 
 -- Sends the request, unless one is under way.
@@ -198,15 +197,15 @@ local function start(self, state, refused)
     -- none, or none that is new
     return nil, err
   end
-  local sent, id = models.ask(self, key)
+  local sent, problem = models.ask(self, key)
   if not sent then
-    return nil, id
+    return nil, problem
   end
   local job = { request = sent, key = key }
   state.models_job = job
-  request.start(sent, id, {
-    on_done = function(document, problem)
-      take(job, state, document, problem)
+  request.start(sent, core.state(sent), {
+    on_done = function(document, failure)
+      take(job, state, document, failure)
     end,
   })
   return job
@@ -224,7 +223,7 @@ local function fetch(self, given)
     return nil, err
   end
   job.request:wait()
-  if job.err and job.err.status == 401 and job.key and client.can_renew(self)
+  if job.err and job.err.status == 401 and job.key and client.can_renew(state)
       and not core.client_is_closed(self) then
     -- the key may be another one by now
     local again = start(self, state, job.key)

@@ -3,15 +3,19 @@ local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
-local log = require "opperchat.log"
-local tools = require "opperchat.tools"
+local lazy = require "opperchat.lazy"
+
+local log = lazy.module "opperchat.log"
+local tools = lazy.module "opperchat.tools"
 
 local request = {}
 
 -- Completes a reply that the core has made.
 local function complete(reply, self)
-  for _, call in ipairs(reply.tool_calls or {}) do
-    call.arguments = tools.decode_arguments(call.arguments_json)
+  if reply.tool_calls then
+    for _, call in ipairs(reply.tool_calls) do
+      call.arguments = tools.decode_arguments(call.arguments_json)
+    end
   end
   reply.raw = function()
     return json.decode(core.request_raw(self))
@@ -31,19 +35,23 @@ local function call_all(list, ...)
   end
 end
 
+-- The state of the client of a request.
+local function client_state_of(state)
+  return state.turn and state.turn.client_state or core.state(state.client)
+end
+
 -- What has to happen even when memory is short: it asks for none.
 local function keep_books(self, state)
   if state.is_finished then
     return
   end
   state.is_finished = true
-  local client_state = core.state(state.client)
+  local client_state, own = client_state_of(state), state.turn and state.turn.own
   client_state.pending = client_state.pending - 1
-  local own = state.conversation and core.state(state.conversation)
   if own and own.in_flight == self then
     own.in_flight = nil
   end
-  driver.settled(state.client)
+  driver.settled(state.client, client_state)
 end
 
 ---What has to be done at the end of a conversation's request, before anybody is
@@ -65,8 +73,7 @@ end
 
 -- The core calls this when the turn has been committed or given up; and again
 -- when it did not come to its end for want of memory.
-local function finish(self)
-  local state = core.state(self)
+local function finish(self, state)
   if state.failed then
     complete_error(state.result, self)
     local err = state.result
@@ -115,29 +122,26 @@ end
 
 ---Sends a request once more that the core has made again.
 ---@param self opperchat.Request
----@param id integer its new number in the client
-function request.restart(self, id)
-  local state = core.state(self)
-  core.state(state.client).requests[id] = self
+---@param state table of the request
+function request.restart(self, state)
   core.request_start(self)
-  driver.notify(state.client)
+  driver.notify(state.client, state.turn.client_state)
 end
 
 ---Sends a request that the core has made.
 ---@param self opperchat.Request
----@param id integer its number in the client
+---@param state table of the request
 ---@param given? table options with `on_delta`, `on_event`, `on_done` and `on_retry`
----@param turn? table what is known of the turn, for the hooks
-function request.start(self, id, given, turn)
-  local state = core.state(self)
+---@param turn? opperchat.Turn for the hooks, of a conversation's request
+function request.start(self, state, given, turn)
   -- what may raise for want of memory comes before the first byte is sent
   state.turn = turn
+  local client_state, own = client_state_of(state), turn and turn.own
   state.on_end = finish
   if given then
     state.on_delta, state.on_event, state.on_done = given.on_delta, given.on_event, given.on_done
   end
   state.is_finished = false
-  local client_state = core.state(state.client)
   local on_retry = given and given.on_retry or client_state.on_retry
   if state.log then
     on_retry = log.watch_retry(state.log, on_retry)
@@ -150,23 +154,18 @@ function request.start(self, id, given, turn)
     state.has_handlers = true
     core.request_pace(self, true)
   end
-  if state.conversation then
-    core.state(state.conversation).in_flight = false
+  if own then
+    own.in_flight = false
   end
-  client_state.requests[id] = self
   -- raises when the conversation is not what it was when the request was made
-  local started, err = pcall(core.request_start, self)
-  if not started then
-    client_state.requests[id] = nil
-    error(err, 0)
-  end
+  core.request_start(self)
   client_state.pending = client_state.pending + 1
-  if state.conversation then
-    core.state(state.conversation).in_flight = self
+  if own then
+    own.in_flight = self
   end
-  local told, problem = pcall(driver.notify, state.client)
+  local told, problem = pcall(driver.notify, state.client, client_state)
   if not told then
-    request.abandon(self)
+    request.abandon(self, state)
     error(problem, 0)
   end
 end
@@ -176,15 +175,15 @@ end
 ---long as nobody polls, is as it was before and can be used at once; where there is no
 ---memory to tell the ending, that comes with the next poll or wait.
 ---@param self opperchat.Request
-function request.abandon(self)
-  local state = core.state(self)
+---@param state table of the request
+function request.abandon(self, state)
   if state.is_finished then
     return
   end
   -- neither asks for memory
   core.request_abandon(self)
-  if state.conversation then
-    core.state(state.conversation).in_flight = false
+  if state.turn then
+    state.turn.own.in_flight = false
   end
   pcall(driver.tell, state.client)
 end
@@ -202,8 +201,8 @@ end
 
 -- Lets the client move, and tells what there is to tell: of everybody, or
 -- within a handler, where others have to wait, of this request alone.
-local function move(self, state, seconds)
-  if core.state(state.client).is_draining then
+local function move(self, state, client_state, seconds)
+  if client_state.is_draining then
     core.step(state.client, seconds, true)
     local ok, err = pcall(core.deliver, self)
     if not ok then
@@ -223,18 +222,15 @@ local function suspend(state, deadline)
   end)
 end
 
----Waits for the end of the request: blocking, or inside `go` yielding.
+---Waits for the end of the request.
+---@param self opperchat.Request
+---@param state table of the request
+---@param is_task boolean whether a task waits, which yields
 ---@param seconds? number at most; nil: as long as it takes
 ---@return opperchat.Reply? reply
----@return opperchat.Error? err nil together with a nil reply: the time was up, and the
----request goes on
-function methods:wait(seconds)
-  local state = open(self)
-  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
-    errors.misuse("wait: seconds expected, got " .. type(seconds))
-  end
-  local deadline = seconds and core.now() + seconds
-  local is_task = driver.current()
+---@return opperchat.Error? err
+function request.wait(self, state, is_task, seconds)
+  local client_state, deadline = client_state_of(state), seconds and core.now() + seconds
   local is_last
   if state.is_read and not state.has_handlers and not state.is_finished then
     -- whoever waits for the whole does not wait for pieces of it
@@ -249,7 +245,7 @@ function methods:wait(seconds)
       suspend(state, deadline)
     else
       -- what has arrived is looked at even when there is no time
-      move(self, state, is_over and 0 or left)
+      move(self, state, client_state, is_over and 0 or left)
       is_last = is_over
     end
   end
@@ -257,6 +253,19 @@ function methods:wait(seconds)
     return nil, state.result
   end
   return state.result
+end
+
+---Waits for the end of the request: blocking, or inside `go` yielding.
+---@param seconds? number at most; nil: as long as it takes
+---@return opperchat.Reply? reply
+---@return opperchat.Error? err nil together with a nil reply: the time was up, and the
+---request goes on
+function methods:wait(seconds)
+  local state = open(self)
+  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
+    errors.misuse("wait: seconds expected, got " .. type(seconds))
+  end
+  return request.wait(self, state, driver.current() ~= nil, seconds)
 end
 
 ---Ends the request now. Nothing more is delivered of it but its ending, an
@@ -273,15 +282,11 @@ end
 
 ---@return "sending"|"receiving"|"waiting"|"done"|"failed"|"cancelled" state `waiting`: an
 ---attempt has failed, and it will be sent once more
-function methods:state()
-  open(self)
-  return core.request_state(self)
-end
+methods.state = core.request_state
 
 ---The text that has arrived so far.
 ---@return string
 function methods:content()
-  open(self)
   return core.content(self)
 end
 
@@ -321,7 +326,7 @@ local function next_text(self)
     if driver.current() then
       suspend_for_text(self, state)
     else
-      move(self, state)
+      move(self, state, client_state_of(state))
     end
     text = core.take(self)
   end

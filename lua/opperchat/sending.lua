@@ -1,26 +1,25 @@
 ---Sending: from the list and its options to one request. Adds start, stream, cancel,
 ---preview and forecast to a conversation; `opperchat.steps` adds what may take several.
-local answer = require "opperchat.answer"
 local client = require "opperchat.client"
-local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
-local drafting = require "opperchat.drafting"
-local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
 local json = require "opperchat.json"
 local lazy = require "opperchat.lazy"
-local log = require "opperchat.log"
 local message = require "opperchat.message"
 local options = require "opperchat.options"
 local request = require "opperchat.request"
 local tokens = require "opperchat.tokens"
-local tools = require "opperchat.tools"
 require "opperchat.turn"
 
+local answer = lazy.module "opperchat.answer"
+local compaction = lazy.module "opperchat.compaction"
+local drafting = lazy.module "opperchat.drafting"
+local log = lazy.module "opperchat.log"
 local media = lazy.module "opperchat.media"
 local outlook = lazy.module "opperchat.outlook"
 local schema = lazy.module "opperchat.schema"
+local tools = lazy.module "opperchat.tools"
 
 local misuse = errors.misuse
 
@@ -124,6 +123,11 @@ end
 ---@field registry opperchat.ToolRegistry
 ---@field wanted? table|false JSON Schema of the answer
 ---@field is_stream boolean
+---@field can_ask boolean whether policies may ask models before a request: no task waits
+---@field list? opperchat.Conversation what is sent instead of the conversation's list
+---@field budget? {left: integer} attempts after failures that the turn may still make
+---@field fallbacks? string[] models to be tried
+---@field may_change boolean whether the list has to be at hand for another try
 
 ---Checks the options of one call.
 function sending.plan_of(state, given, what, set)
@@ -148,6 +152,8 @@ function sending.plan_of(state, given, what, set)
     wanted = wanted,
     is_stream = given ~= nil
       and (given.stream or given.on_delta ~= nil or given.on_event ~= nil) or false,
+    -- named here, so that the table is as large as it will be
+    can_ask = false, fallbacks = nil, may_change = false,
   }
 end
 
@@ -281,8 +287,7 @@ end
 
 -- The list as it will be sent, when that is not just the conversation's with the
 -- prompt behind it.
-local function prepare(self, prompt, plan)
-  local state = core.state(self)
+local function prepare(self, state, prompt, plan)
   local own = state.options
   if not (plan.list or state.policy or state.ready or own.max_cost or own.max_tokens_total
       or tokens.is_custom() or plan.may_change) then
@@ -319,27 +324,30 @@ local function prepare(self, prompt, plan)
 end
 
 ---How often requests of one turn may be sent again, all of them together.
-function sending.budget_of(self)
-  local own_client = core.state(self).options.client or client.default()
+---@param state table of the conversation
+function sending.budget_of(state)
+  local own_client = state.options.client or client.default()
   return { left = core.state(own_client).retry_budget }
 end
 
--- What the end of the turn has to know.
-local function turn_of(self, plan, setup, fields, prepared)
-  local state = core.state(self)
+-- What the end of the turn has to know. Fields that are set later are named, so that
+-- the tables are as large as they will be.
+local function turn_of(self, state, plan, client_state, setup, fields, prepared)
   local model = plan.given and plan.given.model or state.options.model
   return {
-    setup = setup, fields = fields, is_stream = plan.is_stream, given = plan.given,
-    prepared = prepared, in_background = not plan.can_ask,
-    before = journal.before(self), is_booked = false,
-    budget = plan.budget or plan.fallbacks and sending.budget_of(self) or nil,
+    own = state, client_state = client_state, setup = setup, fields = fields,
+    is_stream = plan.is_stream, given = plan.given, prepared = prepared,
+    in_background = not plan.can_ask,
+    before = journal.before(self, state), is_booked = false, calls = nil,
+    budget = plan.budget or plan.fallbacks and sending.budget_of(state) or nil,
     fallbacks = plan.fallbacks and copy(plan.fallbacks),
     encode = plan.fallbacks and function(given)
       return encode_fields(state, given, plan.is_stream)
     end,
     sent = {
-      fields = drafting.fields_tokens(state, plan.given),
+      fields = tokens.of_options(state, plan.given),
       model = type(model) == "string" and model or nil,
+      client = nil, messages = nil, usage = nil, total = nil, is_learned = false,
     },
   }
 end
@@ -354,9 +362,9 @@ local function log_sent(client_state, setup, sent, plan, fields, list, prompt)
   })
 end
 
--- Makes a request and sends it.
-local function start(self, prompt, plan)
-  local state, given = open(self), plan.given
+-- Makes a request and sends it. Returns its state, too.
+local function start(self, state, prompt, plan)
+  local given = plan.given
   local own_client = state.options.client or client.default()
   local client_state = client.check(own_client)
   sending.check_idle(self)
@@ -370,10 +378,10 @@ local function start(self, prompt, plan)
   end
   plan.fallbacks = given and given.fallback_models or state.options.fallback_models
   -- the list has to be at hand for another try of ours
-  local can_renew = client.can_renew(own_client)
+  local can_renew = client.can_renew(client_state)
   plan.may_change = plan.fallbacks ~= nil or can_renew
   local prepared, err
-  prepared, err = prepare(self, prompt, plan)
+  prepared, err = prepare(self, state, prompt, plan)
   if err then
     if err.code == "over_budget" and not plan.can_ask then
       -- no turn will come that makes room
@@ -382,15 +390,15 @@ local function start(self, prompt, plan)
     return nil, err
   end
 
-  local id = client.next_id(own_client)
   local keep_partial = given and given.keep_partial
   if keep_partial == nil then
     keep_partial = state.options.keep_partial
   end
-  local sent, code, problem, detail = core.request(setup, own_client, self, fields,
-    prepared and {} or encode_prompt(prompt), plan.is_stream, id, keep_partial,
-    prepared and prepared.list)
+  local sent, sent_state, messages, detail = core.request(setup, own_client, self, fields,
+    prepared and {} or encode_prompt(prompt), plan.is_stream, client.next_id(client_state),
+    keep_partial, prepared and prepared.list)
   if not sent then
+    local code, problem = sent_state, messages
     err = media.error(code, problem)
     if err then
       return nil, err
@@ -402,21 +410,21 @@ local function start(self, prompt, plan)
       conversation = state.origin or state.asked_by or self,
       url = client_state.base_url .. "/chat/completions",
     }
+    client.check(own_client)
   end
   local wanted = plan.wanted
   if wanted then
     -- before the turn is committed: an answer of the wrong shape is none
-    core.state(sent).on_check = function(reply)
+    sent_state.on_check = function(reply)
       return answer.check(reply, wanted)
     end
   end
-  client.check(own_client)
   if client_state.log then
-    core.state(sent).log = log_sent(client_state, setup, sent, plan, fields,
+    sent_state.log = log_sent(client_state, setup, sent, plan, fields,
       prepared and prepared.list or self, not prepared and prompt or nil)
   end
-  local turn = turn_of(self, plan, setup, fields, prepared)
-  turn.sent.messages = core.request_tokens(sent)
+  local turn = turn_of(self, state, plan, client_state, setup, fields, prepared)
+  turn.sent.client, turn.sent.messages = own_client, messages
   if can_renew then
     turn.renew = function()
       return (setup_of(state, own_client, client_state, true, key))
@@ -425,22 +433,28 @@ local function start(self, prompt, plan)
   if turn.budget then
     core.request_limit(sent, turn.budget.left)
   end
-  request.start(sent, id, given, turn)
-  return sent
+  request.start(sent, sent_state, given, turn)
+  return sent, sent_state
 end
 
 ---Sends and waits. When that raises, the request is over: nobody else could end it.
-function sending.send_once(self, prompt, plan)
-  local sent, err = start(self, prompt, plan)
+---@param self opperchat.Conversation
+---@param state table of it
+---@param prompt any
+---@param plan opperchat.Plan
+---@return opperchat.Reply? reply
+---@return opperchat.Error? err
+function sending.send_once(self, state, prompt, plan)
+  local sent, sent_state = start(self, state, prompt, plan)
   if not sent then
-    return nil, err
-  elseif driver.current() then
+    return nil, sent_state
+  elseif not plan.can_ask then
     -- 5.1 cannot yield across a pcall; whoever drives the task drives the request
-    return sent:wait()
+    return request.wait(sent, sent_state, true)
   end
-  local worked, reply, problem = pcall(sent.wait, sent)
+  local worked, reply, problem = pcall(request.wait, sent, sent_state, false)
   if not worked then
-    request.abandon(sent)
+    request.abandon(sent, sent_state)
     error(reply, 0)
   end
   return reply, problem
@@ -473,8 +487,8 @@ function methods:cancel()
 end
 
 -- start and stream ask for a stream unless told otherwise.
-local function plan_of_stream(self, given, what)
-  local plan = sending.plan_of(open(self), given, what)
+local function plan_of_stream(state, given, what)
+  local plan = sending.plan_of(state, given, what)
   if given and given.schema_retries and given.schema_retries > 0 then
     misuse(what .. ": option 'schema_retries': only send and run can ask again")
   end
@@ -491,7 +505,12 @@ end
 ---@return opperchat.Request? request
 ---@return opperchat.Error? err
 function methods:start(prompt, given)
-  return start(self, prompt, plan_of_stream(self, given, "start"))
+  local state = open(self)
+  local sent, err = start(self, state, prompt, plan_of_stream(state, given, "start"))
+  if not sent then
+    return nil, err
+  end
+  return sent
 end
 
 ---Sends the list and returns what to loop over:
@@ -501,7 +520,8 @@ end
 ---@param given? opperchat.SendOptions
 ---@return opperchat.Request
 function methods:stream(prompt, given)
-  local sent, err = start(self, prompt, plan_of_stream(self, given, "stream"))
+  local state = open(self)
+  local sent, err = start(self, state, prompt, plan_of_stream(state, given, "stream"))
   if not sent then
     error(err, 0)
   end

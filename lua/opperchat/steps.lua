@@ -4,21 +4,21 @@
 ---
 ---The work is done on a fork, and the conversation takes it over at the end: a turn
 ---is kept whole or not at all.
-local answer = require "opperchat.answer"
 local client = require "opperchat.client"
-local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local driver = require "opperchat.driver"
 local errors = require "opperchat.errors"
 local journal = require "opperchat.journal"
 local lazy = require "opperchat.lazy"
 local options = require "opperchat.options"
-local reports = require "opperchat.reports"
 local sending = require "opperchat.sending"
 local tokens = require "opperchat.tokens"
-local tools = require "opperchat.tools"
 
+local answer = lazy.module "opperchat.answer"
+local compaction = lazy.module "opperchat.compaction"
+local reports = lazy.module "opperchat.reports"
 local run = lazy.module "opperchat.run"
+local tools = lazy.module "opperchat.tools"
 
 local misuse = errors.misuse
 
@@ -82,8 +82,10 @@ end
 -- The end of work on a fork: everybody is told, whatever one of them raises.
 local function end_work(self, calls, plan, on_done, reply, err)
   local _, is_open = core.kind(self)
-  for _, fn in ipairs(is_open and compaction.make_ready(self) or {}) do
-    calls[#calls + 1] = fn
+  if is_open and core.state(self).ready then
+    for _, fn in ipairs(compaction.make_ready(self)) do
+      calls[#calls + 1] = fn
+    end
   end
   if on_done then
     calls[#calls + 1] = function()
@@ -162,7 +164,7 @@ local function retry_answer(work, prompt, plan, err, retries)
     end
     work:append("assistant", err.partial.content or "")
     work:append("user", answer.correction(err))
-    reply, err = sending.send_once(work, nil, plan)
+    reply, err = sending.send_once(work, state, nil, plan)
     if reply or not answer.correction(err) then
       break
     end
@@ -178,25 +180,24 @@ local function can_retry(self, err)
 end
 
 -- Sends, and again as long as the answer has the wrong shape.
-local function send_checked(self, prompt, plan)
-  local given = plan.given or {}
-  local retries = given.schema_retries or open(self).options.schema_retries or 0
+local function send_checked(self, state, prompt, plan)
+  local given = plan.given
+  local retries = given and given.schema_retries or state.options.schema_retries or 0
   if retries == 0 then
-    return sending.send_once(self, prompt, plan)
+    return sending.send_once(self, state, prompt, plan)
   end
   -- told once, of the last try
-  local on_done = given.on_done
+  local on_done = given and given.on_done
   plan = copy(plan)
-  plan.budget = plan.budget or sending.budget_of(self)
+  plan.budget = plan.budget or sending.budget_of(state)
   plan.given = copy(given)
   plan.given.on_done = nil
 
-  local state = core.state(self)
   if not state.origin then
     state.is_run_cancelled = false
   end
   local calls = {}
-  local reply, err = sending.send_once(self, prompt, plan)
+  local reply, err = sending.send_once(self, state, prompt, plan)
   if not reply and can_retry(self, err) then
     local work, is_open
     work, reply, err, is_open = with_scratch(self, retry_answer, prompt, plan, err, retries)
@@ -222,9 +223,10 @@ end
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err
 function methods:send(prompt, given)
-  local plan = sending.plan_of(open(self), given, "send")
+  local state = open(self)
+  local plan = sending.plan_of(state, given, "send")
   plan.can_ask = not driver.current()
-  return send_checked(self, prompt, plan)
+  return send_checked(self, state, prompt, plan)
 end
 
 -- The options of a run that one of its requests gets.
@@ -258,7 +260,7 @@ local function run_turn(self, prompt, plan)
     choice = state.options.tool_choice
   end
   state.is_run_cancelled = false
-  plan.can_ask, plan.budget = not driver.current(), sending.budget_of(self)
+  plan.can_ask, plan.budget = not driver.current(), sending.budget_of(state)
   local own_client = state.options.client or client.default()
   client.check(own_client)
   local work, reply, err, is_open = with_scratch(self, run_loop, prompt, {
@@ -279,7 +281,7 @@ local function run_turn(self, prompt, plan)
       local step = copy(plan)
       step.list = nil
       step.given = options_of_step(given, step_choice)
-      return send_checked(fork, step_prompt, step)
+      return send_checked(fork, open(fork), step_prompt, step)
     end,
   })
   local calls, keeps_partial = {}, given.keep_partial
@@ -337,7 +339,7 @@ function methods:retry(given)
   if runs then
     return run_turn(self, nil, plan)
   end
-  return send_checked(self, nil, plan)
+  return send_checked(self, state, nil, plan)
 end
 
 return steps

@@ -4,12 +4,15 @@
 ---each message once, when it is made; what each reply reports then corrects the
 ---estimates: as a number that is exact for the messages it was told of, and as a
 ---ratio, for each model of a client, for all others.
-local content = require "opperchat.content"
 local core = require "opperchat.core"
 local counting = require "opperchat.counter"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
-local window = require "opperchat.window"
+local lazy = require "opperchat.lazy"
+local options = require "opperchat.options"
+
+local content = lazy.module "opperchat.content"
+local window = lazy.module "opperchat.window"
 
 local tokens = {}
 
@@ -118,18 +121,33 @@ function tokens.settle(list, model)
   core.recount(list)
 end
 
----Tokens of the parts of a request that are no messages: tools and the shape of
----the answer.
----@param fields table<string, any> fields of the body
----@param model? string
----@return integer
-function tokens.of_fields(fields, model)
+-- Tokens of the parts of a request that are no messages, from the fields of its body.
+local function count_fields(fields, model)
   local sum = 0
   for _, name in ipairs { "tools", "response_format" } do
     local value = fields[name]
     if type(value) == "table" and not json.is_null(value) then
       sum = sum + call_count(json.encode(value), model)
     end
+  end
+  return sum
+end
+
+---Tokens of the parts of a request that are no messages: tools and the shape of
+---the answer.
+---@param state table of the conversation
+---@param given? table options of one request
+---@return integer
+function tokens.of_options(state, given)
+  local is_plain = not given or given.tools == nil and given.response_format == nil
+    and given.extra == nil
+  local counter = public.count
+  if is_plain and state.fields_tokens and state.fields_counter == counter then
+    return state.fields_tokens
+  end
+  local sum = count_fields(options.body(state.options, given), state.options.model)
+  if is_plain then
+    state.fields_tokens, state.fields_counter = sum, counter
   end
   return sum
 end
@@ -198,19 +216,29 @@ local function learn_ratio(client, sent)
   known.estimated = known.estimated * MEMORY + estimated
 end
 
+---What a request was thought to be, and what its reply said of it.
+---@class opperchat.SentSize
+---@field client opperchat.Client
+---@field messages integer
+---@field fields integer
+---@field model? string
+---@field usage? opperchat.Usage
+---@field total? integer estimate of the list behind the reply
+---@field is_learned boolean
+
 ---Notes what a reply said. It is learned when somebody wants to know a size: most
 ---programs never do.
 ---@param chat opperchat.Conversation the reply is at the end of its list
----@param client opperchat.Client
+---@param state table of the conversation
+---@param client_state table of the client
 ---@param usage opperchat.Usage
----@param sent {messages: integer, fields: integer, model?: string} estimates of the request;
----kept, and added to
-function tokens.note(chat, client, usage, sent)
+---@param sent opperchat.SentSize kept, and added to
+function tokens.note(chat, state, client_state, usage, sent)
   if not usage.prompt_tokens then
     return
   end
-  sent.client, sent.usage, sent.total = client, usage, core.mark(chat)
-  core.state(chat).unlearned, core.state(client).unlearned = sent, sent
+  sent.usage, sent.total = usage, core.mark(chat)
+  state.unlearned, client_state.unlearned = sent, sent
 end
 
 -- Learns what a client was told last.

@@ -1,7 +1,6 @@
 ---The end of a turn: what the conversation learns from it, has kept on disk and
 ---tells its program.
 local client = require "opperchat.client"
-local compaction = require "opperchat.compaction"
 local core = require "opperchat.core"
 local journal = require "opperchat.journal"
 local lazy = require "opperchat.lazy"
@@ -9,18 +8,21 @@ local limits = require "opperchat.limits"
 local request = require "opperchat.request"
 local tokens = require "opperchat.tokens"
 
+local compaction = lazy.module "opperchat.compaction"
 local overflow = lazy.module "opperchat.overflow"
 
 local turn = {}
 
 ---What is known of a turn while its request is in flight.
 ---@class opperchat.Turn
+---@field own table state of the conversation
+---@field client_state table
 ---@field setup userdata
 ---@field fields string options of the request as JSON text
 ---@field is_stream boolean
 ---@field given? table options of the request
 ---@field prepared? opperchat.Prepared what a policy has made of the list
----@field sent {messages: integer, fields: integer, model?: string} estimates
+---@field sent opperchat.SentSize
 ---@field in_background boolean whether policies ask models between turns only
 ---@field before? opperchat.Conversation the list before, where a failure to write it down
 ---takes the turn back
@@ -57,7 +59,7 @@ end
 -- What another try has to be made of; nil: there is none.
 local function next_try(state)
   local of, err = state.turn, state.result
-  if not of.has_trimmed then
+  if not of.has_trimmed and overflow.read(err) then
     -- learns from the error what fits, in any case
     local prepared = compaction.prepare_again(state.conversation, of.prepared, of.given, err,
       of.sent.messages + of.sent.fields)
@@ -114,7 +116,7 @@ local function again(self, state)
     of.has_trimmed = try.has_trimmed
   end
   local retries = core.request_retries(self)
-  local id = client.next_id(state.client)
+  local id = client.next_id(of.client_state)
   if not core.request_again(self, of.setup, of.fields, of.is_stream, id, prepared.list) then
     return false
   end
@@ -126,11 +128,11 @@ local function again(self, state)
   of.sent.messages = core.request_tokens(self)
   of.sent.model = try.given and try.given.model or of.sent.model
   state.failed, state.result = nil, nil
-  request.restart(self, id)
-  local client_state = core.state(state.client)
+  request.restart(self, state)
+  local client_state = of.client_state
   if client_state.on_request then
     client_state.on_request {
-      conversation = core.state(chat).origin or core.state(chat).asked_by or chat,
+      conversation = of.own.origin or of.own.asked_by or chat,
       url = client_state.base_url .. "/chat/completions",
     }
   end
@@ -161,11 +163,7 @@ local NOTHING = {}
 
 -- Books what a request took: once, also when the end of the request had to begin
 -- again for want of memory.
-local function keep_books(self, state, told)
-  local of, chat = state.turn, state.conversation
-  if of.is_booked then
-    return
-  end
+local function keep_books(self, state, of, told)
   of.is_booked = true
   if of.budget then
     of.budget.left = of.budget.left - core.request_retries(self)
@@ -174,14 +172,13 @@ local function keep_books(self, state, told)
     state.result.requested_model = of.sent.model
   end
   if told and (told.usage or not state.failed) then
-    limits.book(core.state(chat), told.usage)
+    limits.book(of.own, told.usage)
   end
 end
 
--- Has the turn written down, once; what raises for want of memory has not.
-local function write_down(state)
-  local of, chat = state.turn, state.conversation
-  if state.committed and of.before and select(2, core.kind(chat)) then
+-- Has the turn of a journal written down, once; what raises for want of memory has not.
+local function write_down(state, of, chat)
+  if state.committed and select(2, core.kind(chat)) then
     local saved, err = journal.after(chat, of.before, of.prepared)
     of.before = nil
     if not saved then
@@ -200,20 +197,24 @@ local function settle(self, state)
     return of.calls
   end
   local told = state.failed and state.result.partial or state.result
-  keep_books(self, state, told)
-  write_down(state)
-  local own = core.state(chat)
+  if not of.is_booked then
+    keep_books(self, state, of, told)
+  end
+  if of.before then
+    write_down(state, of, chat)
+  end
+  local own = of.own
   local _, is_open = core.kind(chat)
-  local calls = NOTHING
   if not is_open then
-    of.calls = calls
-    return calls
+    of.calls = NOTHING
+    return NOTHING
   end
   local learns = not state.failed and told.usage
   if learns and not tokens.is_custom() then
-    tokens.note(chat, state.client, told.usage, of.sent)
+    tokens.note(chat, own, of.client_state, told.usage, of.sent)
     learns = false
   end
+  local calls = NOTHING
   if learns or state.committed and of.prepared or own.ready then
     calls = {}
   end
@@ -221,7 +222,7 @@ local function settle(self, state)
     -- among the calls, since what a program counts with may raise
     calls[1] = function()
       tokens.settle(chat, of.sent.model)
-      tokens.note(chat, state.client, told.usage, of.sent)
+      tokens.note(chat, own, of.client_state, told.usage, of.sent)
     end
   end
   if state.committed and of.prepared then

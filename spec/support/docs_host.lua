@@ -56,6 +56,7 @@ function hosts.love(opperchat)
       opperchat.sleep(0.005)
     until active == 0
     assert(shown and #shown > 0, "nothing was drawn")
+    print("drawn at last: " .. shown)
     os.execute("rm -rf '" .. mark .. "' '" .. saves .. "'")
   end
 end
