@@ -1,6 +1,5 @@
 -- The types of options in lua/opperchat/types.lua against what is taken and what
--- is refused, by really giving values of all sorts; and the defaults they name
--- against what happens when an option is left out (spec/types_defaults_spec.lua).
+-- is refused, by really giving values of all sorts.
 
 local annotations = require "spec.support.annotations"
 local config = require "opperchat.nvim.config"
@@ -50,7 +49,8 @@ local EXAMPLES = {
   ["ShrinkOptions.at"] = { 0.5 },
   ["OlderOptions.at"] = { 0.5 },
   ["OlderOptions.target"] = { 0.5 },
-  ["OlderOptions.role"] = { "assistant", "system", "developer", "user" },
+  ["SummarizeOptions.role"] = { "assistant", "system", "developer", "user" },
+  ["RememberOptions.role"] = { "assistant", "system", "developer", "user" },
   ["OlderOptions.options"] = { { temperature = 0 } },
   ["RememberOptions.schema"] = { { a = "string" } },
   ["nvim.Options.window"] = { "split", "vsplit", "float", "current" },

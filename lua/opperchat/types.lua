@@ -39,15 +39,15 @@
 
 ---Options of `opperchat.client`.
 ---@class opperchat.ClientOptions: opperchat.HeaderOptions
----@field api_key? string|opperchat.Secret|fun(is_refused: boolean): string `OPPER_API_KEY` when
----left out; "", also from the function: none is sent
+---@field api_key? string|opperchat.Secret|fun(is_refused: boolean): string left out:
+---`OPPER_API_KEY`; "", also from the function: none is sent
 ---@field base_url? string what stands before `/chat/completions`; left out: `OPPER_BASE_URL`,
 ---then Opper's
 ---@field headers? table<string, string> other headers of each request; `Authorization` here takes
 ---the place of the key, "" sends a header without a value
 ---@field timeout? opperchat.Timeouts deadlines, see its own defaults; passing one is an error of
 ---kind `timeout`
----@field max_connections? integer connections at a time, >= 1; others wait for them (no limit)
+---@field max_connections? integer connections at a time, >= 1; other requests wait (no limit)
 ---@field max_response_bytes? integer (64 MiB)
 ---@field max_buffered_bytes? integer a stream pauses when so much waits for its reader (1 MiB)
 ---@field max_retries? integer how often a request that failed is sent again (2)
@@ -83,7 +83,7 @@
 
 ---Options of `opperchat.doctor`.
 ---@class opperchat.DoctorOptions
----@field client? opperchat.Client the default client when left out
+---@field client? opperchat.Client left out: the one of conversations without a client
 ---@field model? string which model answers
 ---@field stream? boolean whether a model is asked at all (true)
 ---@field tools? boolean whether a tool is tried (false)
@@ -261,15 +261,17 @@
 ---@field turns? integer the last ones always stay (2)
 ---@field model? string who is asked; left out: the conversation's model
 ---@field prompt? string what it is told
----@field prefix? string what the message begins with
----@field role? "assistant"|"system"|"developer"|"user" of the message
 ---@field options? opperchat.BodyOptions parameters of that request
 
----Options of `opperchat.policy.summarize`. `prefix`: "Earlier: "; `role`: "assistant".
+---Options of `opperchat.policy.summarize`.
 ---@class opperchat.SummarizeOptions: opperchat.OlderOptions
+---@field prefix? string what the message begins with ("Earlier: ")
+---@field role? "assistant"|"system"|"developer"|"user" of the message ("assistant")
 
----Options of `opperchat.policy.remember`. `prefix`: "What is known: "; `role`: "system".
+---Options of `opperchat.policy.remember`.
 ---@class opperchat.RememberOptions: opperchat.OlderOptions
+---@field prefix? string what the message begins with ("What is known: ")
+---@field role? "assistant"|"system"|"developer"|"user" of the message ("system")
 ---@field schema? table JSON Schema of the facts, or its short form; left out: a list of texts
 ---@field merge? fun(known: any, found: any): any what becomes of the old and the new
 
