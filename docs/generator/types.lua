@@ -172,6 +172,9 @@ function types.read(path)
       local words = line:sub(4)
       if last and last.append then
         last.append(words)
+      elseif last and last.text == "" and last.type:find(",$") then
+        -- a type that has more results than fit into its line
+        last.type, last.text = split_type(last.type .. " " .. words)
       elseif last then
         add_text(last, words)
       else

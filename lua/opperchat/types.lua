@@ -759,7 +759,7 @@ function Client:timeout() end
 ---    for _, model in ipairs(assert(client:models("gpt"))) do
 ---      print(model.id, model.context_length)
 ---    end
----@param filter? string|fun(model: opperchat.Model): any|opperchat.ModelsOptions part of the id,
+---@param filter? string|opperchat.ModelsOptions|fun(model: opperchat.Model): any part of the id,
 ---or what says whether a model is wanted
 ---@return opperchat.Model[]? list copies
 ---@return opperchat.Error? err why there is none
