@@ -292,11 +292,12 @@ describe("options are of the types that are annotated:", function()
     os.remove(recorded)
     recorded = recorded .. ".tape"
     -- insecure_skip_verify warns there
-    stderr, io.stderr = io.stderr, { write = nothing, flush = nothing }
+    stderr = io.stderr
+    io.stderr = { write = nothing, flush = nothing } -- luacheck: ignore 122
   end)
 
   teardown(function()
-    io.stderr = stderr
+    io.stderr = stderr -- luacheck: ignore 122
     os.remove(recorded)
     os.remove(EXAMPLES["ConversationOptions.journal"][1])
     client:close()

@@ -6,7 +6,6 @@
 local annotations = require "spec.support.annotations"
 local core = require "opperchat.core"
 local draft_module = require "opperchat.policy.draft"
-local json = require "opperchat.json"
 local kept = require "spec.support.kept"
 local opperchat = require "opperchat"
 
@@ -297,7 +296,9 @@ function SCENES.states()
     debug = handler("ClientOptions", "debug"),
   }
   kept.server:reply{ status = 503, body = "no", headers = { ["Retry-After-Ms"] = "50" } }
-  request = new_chat{ client = other }:start("Hi", { on_retry = handler("SendOptions", "on_retry") })
+  request = new_chat{ client = other }:start("Hi", {
+    on_retry = handler("SendOptions", "on_retry"),
+  })
   while request:state() ~= "waiting" do
     other:poll{ seconds = 0.01 }
   end
@@ -373,12 +374,12 @@ function SCENES.clients()
   client:doctor{ write = handler("DoctorOptions", "write"), stream = false }
   opperchat.doctor{ write = false, stream = false, client = client }
   local stdout = io.stdout
-  io.stdout = { write = function() end, flush = function() end }
+  io.stdout = { write = function() end, flush = function() end } -- luacheck: ignore 122
   local worked, err = pcall(function()
     client:doctor()
     opperchat.doctor()
   end)
-  io.stdout = stdout
+  io.stdout = stdout -- luacheck: ignore 122
   assert(worked, err)
   local path = kept.path("tape")
   local recorder = opperchat.client{ base_url = kept.server.url, api_key = "k", record = path }
@@ -461,8 +462,8 @@ function SCENES.policies()
   long_chat{ policy = policy.shrink{ tokens = 100 } }
   long_chat{ policy = policy.pipeline{ policy.keep{ turns = 1 }, function() end } }
   fail()
-  long_chat{ policy = policy.summarize(), on_compact = handler("ConversationOptions", "on_compact") }
-    :compact()
+  long_chat{ policy = policy.summarize(),
+    on_compact = handler("ConversationOptions", "on_compact") }:compact()
   kept.answer("So far.")
   long_chat{ policy = policy.summarize{ tokens = 100 } }:compact()
   policy.remember()

@@ -53,6 +53,9 @@ describe("the annotations", function()
         count = count + 1
         assert.truthy(#field.text > 2, class.name .. "." .. field.name)
       end
+      for _, operator in ipairs(class.operators) do
+        assert.truthy(#operator.text > 2, class.name .. ": " .. operator.name)
+      end
       for _, fn in ipairs(class.functions) do
         count = count + 1
         local place = class.name .. "." .. fn.name
@@ -65,6 +68,7 @@ describe("the annotations", function()
         assert.same(fn.arguments, names, place)
         for _, result in ipairs(fn.returns) do
           assert.truthy(result.type ~= "", place)
+          assert.truthy(#result.text > 2, place .. ": what it returns")
         end
       end
     end
@@ -79,6 +83,44 @@ describe("the annotations", function()
     for name in text:gmatch("[^%w.\"](opperchat%.loop%.[%u][%w]*)") do
       assert.truthy(by_name[name], name)
     end
+  end)
+
+  it("say of each function that raises without misuse of a type that it does", function()
+    local closed = opperchat.conversation{}
+    closed:close()
+    local function nobody() error("mine") end
+    for place, call in pairs{
+      ["Conversation.compact"] = function() opperchat.conversation{}:compact() end,
+      ["Conversation.retry"] = function() opperchat.conversation{}:retry() end,
+      ["Conversation.fork_at"] = function() opperchat.conversation{}:fork_at(1) end,
+      ["Conversation.pin"] = function() opperchat.conversation{}:pin(1) end,
+      ["Conversation.append"] = function() opperchat.conversation{}:append("nobody", "Hi") end,
+      ["Conversation.cancel"] = function() closed:cancel() end,
+      ["Client.replay_left"] = function() opperchat.client():replay_left() end,
+      ["opperchat.go"] = function() opperchat.go(nobody) end,
+    } do
+      assert.is_false(pcall(call), place)
+      local class, name = place:match("^(.*)%.(.*)$")
+      local fn = members(class == "opperchat" and "" or class)[name]
+      assert.truthy(table.concat(fn.text, " "):find("%f[%a]Raises%f[%A]"), place .. ": Raises ...")
+    end
+  end)
+
+  it("have what can be done with an object itself", function()
+    local chat = opperchat.conversation{}
+    local client = opperchat.client{ base_url = "http://127.0.0.1:9/v1", max_retries = 0 }
+    local request = assert(opperchat.conversation{ client = client }:start("Hi"))
+    for class, object in pairs{ Client = client, Conversation = chat, Request = request } do
+      local names = {}
+      for _, operator in ipairs(by_name["opperchat." .. class].operators) do
+        names[operator.name] = true
+      end
+      assert.equal(pcall(function() return #object end), names.len or false, class)
+      -- a request that cannot be had raises its own error, which is a table
+      local called, err = pcall(object)
+      assert.equal(called or type(err) == "table", names.call or false, class)
+    end
+    client:close()
   end)
 
   it("name an option of time or size with its unit or default", function()

@@ -527,7 +527,7 @@
 ---@field can_ask boolean whether the model may be asked
 ---@field would_ask? boolean set it when you would ask and may not
 ---@field ask fun(messages: opperchat.Message[], options?: opperchat.AskOptions): opperchat.Reply?,
----opperchat.Error?
+---opperchat.Error? asks a model and waits; not unless `can_ask`
 local Draft = {}
 
 ---What a policy may say when it asks a model.
@@ -548,7 +548,7 @@ local Draft = {}
 ---@field kept boolean[] whether it has a message that is pinned, a summary or facts
 
 ---Tokens of the request as the draft is now.
----@return integer tokens
+---@return integer tokens with those of the tools and of the schema
 ---@return string how see `chat:tokens`
 function Draft:tokens() end
 
@@ -1133,8 +1133,8 @@ local Plugin = {}
 function Plugin.setup(options) end
 
 ---Asks a question as `:Opper` does, or without one shows a conversation.
----@param question? string nil, or blanks alone: what is typed below the conversation's last heading,
----when that is the current buffer; else it is only shown
+---@param question? string nil, or blanks alone: what is typed below the last heading of a
+---conversation, when that is the current buffer; else it is only shown
 ---@param options? opperchat.nvim.AskOptions left out: in the conversation used last
 ---@return boolean asked false: there was no question, or it could not be asked
 function Plugin.ask(question, options) end
@@ -1284,7 +1284,7 @@ function opperchat.doctor(options) end
 ---    print(opperchat.type(opperchat.conversation{}))          --> conversation	true
 ---@param value any anything
 ---@return "client"|"conversation"|"request"|nil kind nil: none of ours
----@return boolean? is_open
+---@return boolean? is_open nil: none of ours
 function opperchat.type(value) end
 
 return opperchat
