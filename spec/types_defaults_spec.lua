@@ -434,7 +434,8 @@ describe("what is left out", function()
         local word = text:match("left out: ([^%s;,]+)")
         local is_value = word ~= nil and (word:find("^[%d\"-]") or word == "true"
           or word == "false")
-        assert.is_true(not is_value or WORDS[text:match("left out: (.*)$")] ~= nil, place .. "a default stands in round brackets")
+        assert.is_true(not is_value or WORDS[text:match("left out: (.*)$")] ~= nil,
+          place .. "a default stands in round brackets")
       end
     end
   end)

@@ -265,7 +265,10 @@ local function check_option(class, name, entry, call)
       problems[#problems + 1] = ("%s refuses %s: %s"):format(place, shown(value), problem)
     end
     for _, one in ipairs(expanded) do
-      is_seen[one] = is_seen[one] or is_taken and not annotations.find_problem(value, one, place)
+      -- an integer is no sign that fractions are taken
+      local is_telling = one ~= "number" or type(value) == "number" and value % 1 ~= 0
+      is_seen[one] = is_seen[one] or is_taken and is_telling
+        and not annotations.find_problem(value, one, place)
     end
   end
   for _, value in ipairs(EXAMPLES[own] or {}) do

@@ -55,6 +55,7 @@ describe("the annotations", function()
       end
       for _, operator in ipairs(class.operators) do
         assert.truthy(#operator.text > 2, class.name .. ": " .. operator.name)
+        assert.truthy(operator.type == "integer" or operator.type:find("^fun%("), class.name)
       end
       for _, fn in ipairs(class.functions) do
         count = count + 1
