@@ -121,6 +121,95 @@ describe("the plugin for Neovim", function()
     end)
   end)
 
+  -- spec/types_options_spec.lua and spec/types_defaults_spec.lua look at the options.
+  describe("its functions", function()
+    local annotations = require "spec.support.annotations"
+
+    it("are as annotated, and no others", function()
+      stream({ "One." })
+      stream({ "Two." }, 0.05)
+      local results = nvim([[
+        results.names = {}
+        for name, value in pairs(opper) do
+          results.names[#results.names + 1] = type(value) == "function" and name or name .. "?"
+        end
+        results.options = require("opperchat.nvim.config").names()
+        -- each result as JSON has it, with its type where that has none
+        results.calls = {}
+        local function call(name, ...)
+          local values = { opper[name](...) }
+          for i = 1, #values do
+            if type(values[i]) == "userdata" then
+              values[i] = "a " .. require("opperchat").type(values[i])
+            end
+          end
+          table.insert(results.calls, { name = name, values = { values[1], values[2] } })
+          return values[1]
+        end
+        call("setup")
+        call("setup", { focus = true })
+        call("status")
+        call("stop")
+        call("conversation")
+        call("ask")
+        call("ask", "  ", { context = { "> a" } })
+        call("ask", "Hi")
+        wait_for("the first", is_done)
+        call("ask", "Ho", { new = true, context = { "> b" } })
+        results.both = #require("opperchat.nvim.chat").all()
+        call("stop", true)
+        call("status", vim.api.nvim_get_current_buf())
+        call("conversation", vim.api.nvim_get_current_buf())
+        call("conversation")
+        -- the new one has its own messages
+        results.own = #opper.conversation()
+        results.raised = not pcall(opper.setup, { no_such_option = true })
+      ]])
+      local functions, names = {}, {}
+      for _, fn in ipairs(annotations.by_name["opperchat.nvim"].functions) do
+        functions[fn.name] = fn
+        names[#names + 1] = fn.name
+      end
+      table.sort(names)
+      table.sort(results.names)
+      assert.same(names, results.names)
+      local options = {}
+      for _, field in ipairs(annotations.by_name["opperchat.nvim.Options"].fields) do
+        options[#options + 1] = field.name
+      end
+      table.sort(options)
+      assert.same(options, results.options)
+      -- the second question went into the conversation of the first, the third did not
+      assert.equal(2, results.both)
+      local new = annotations.by_name["opperchat.nvim.AskOptions"].fields[1]
+      assert.same({ "new", true, false }, { new.name, annotations.default(new.text) })
+      local all = functions.stop.params[1]
+      assert.same({ "all", true, false }, { all.name, annotations.default(all.text) })
+      assert.is_true(results.raised)
+      local seen = {}
+      for _, call in ipairs(results.calls) do
+        local returns = functions[call.name].returns
+        assert.is_true(#call.values <= #returns, call.name)
+        for i, of in ipairs(returns) do
+          for _, one in ipairs(annotations.expand(of.type)) do
+            local value = call.values[i]
+            local fits = one == "opperchat.Conversation" and value == "a conversation"
+              or not one:find("^opperchat") and not annotations.find_problem(value, one, call.name)
+            seen[call.name .. i] = seen[call.name .. i] or {}
+            seen[call.name .. i][one] = seen[call.name .. i][one] or fits
+            call.fits = call.fits or fits
+          end
+          assert.is_true(call.fits, call.name .. ": " .. of.type .. " expected")
+        end
+      end
+      for place, types in pairs(seen) do
+        for one, was_seen in pairs(types) do
+          assert.is_true(was_seen, place .. ": " .. one .. " was not seen")
+        end
+      end
+    end)
+  end)
+
   describe(":Opper", function()
     it("streams into a buffer of its own, and remembers", function()
       local answer = { "A closure", " is:\r", "\n\r\n- a function", "\r\n- and its upvalues",

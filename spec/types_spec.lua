@@ -2,6 +2,7 @@
 -- is annotated, and nothing is that does not exist. And docs/api.md against
 -- types.lua, of which it is made.
 
+local annotations = require "spec.support.annotations"
 local core = require "opperchat.core"
 require "opperchat.conversation"    -- which makes the methods
 local draft_module = require "opperchat.policy.draft"
@@ -10,7 +11,7 @@ local options = require "opperchat.options"
 local Server = require "spec.support.server"
 local types = dofile("docs/generator/types.lua")
 
-local classes, by_name = types.read()
+local classes, by_name = annotations.classes, annotations.by_name
 
 local function read(path)
   local file = assert(io.open(path))
@@ -34,104 +35,7 @@ local function members(class)
   return types.members(by_name, "opperchat" .. (class ~= "" and "." .. class or ""))
 end
 
--- ---------------------------------------------------------------------------
--- Whether a value is what its annotation says
--- ---------------------------------------------------------------------------
-
--- The alternatives of a type: "a|(b|c)[]" are "a" and "(b|c)[]".
-local function alternatives(text)
-  local result, depth, from, quoted = {}, 0, 1, false
-  for at = 1, #text do
-    local char = text:sub(at, at)
-    if char == "\"" then
-      quoted = not quoted
-    elseif not quoted and char:find("[(<{%[]") then
-      depth = depth + 1
-    elseif not quoted and char:find("[)>}%]]") then
-      depth = depth - 1
-    elseif not quoted and char == "|" and depth == 0 then
-      result[#result + 1], from = text:sub(from, at - 1), at + 1
-    end
-  end
-  result[#result + 1] = text:sub(from)
-  return result
-end
-
-local find_problem
-
-local function is_one(value, text, place)
-  if text:find("^fun%(") then
-    return type(value) == "function"
-  elseif text:find("%?$") then
-    return value == nil or is_one(value, text:sub(1, -2), place)
-  elseif text:find("%[%]$") then
-    local of = text:sub(1, -3):gsub("^%((.*)%)$", "%1")
-    for _, item in ipairs(type(value) == "table" and value or {}) do
-      local problem = find_problem(item, of, place .. "[]")
-      if problem then
-        return false, problem
-      end
-    end
-    return type(value) == "table"
-  elseif text:find("^table<") then
-    return type(value) == "table"
-  elseif text:find("^\"") then
-    return "\"" .. tostring(value) .. "\"" == text
-  elseif text == "integer" then
-    return type(value) == "number" and value % 1 == 0
-  elseif text == "any" then
-    return true
-  elseif text == "true" or text == "false" then
-    return tostring(value) == text
-  end
-  local class = by_name[text]
-  if not class then
-    return type(value) == text
-  elseif class.values then
-    for _, one in ipairs(class.values) do
-      if not find_problem(value, one, place) then
-        return true
-      end
-    end
-    return false
-  elseif type(value) == "userdata" then
-    return "opperchat." .. (core.kind(value) or "") == text:lower()
-  elseif type(value) ~= "table" then
-    return false
-  end
-  local known = types.members(by_name, text)
-  for name, item in pairs(value) do
-    local entry = known[name]
-    if not entry and not known["[string]"] and not (type(name) == "string" and name:find("^_")) then
-      return false, place .. "." .. tostring(name) .. ": not annotated"
-    elseif entry and entry.type then
-      local problem = find_problem(item, entry.type, place .. "." .. name)
-      if problem then
-        return false, problem
-      end
-    end
-  end
-  for name, entry in pairs(known) do
-    if entry.type and entry.type ~= "any" and not entry.is_optional and name:find("^[%l_]+$")
-        and value[name] == nil then
-      return false, place .. "." .. name .. ": is always there, it is said"
-    end
-  end
-  return true
-end
-
--- nil: it is; else a text that says what is not.
-function find_problem(value, text, place)
-  local found
-  for _, one in ipairs(alternatives(text)) do
-    local fits, problem = is_one(value, one, place)
-    if fits then
-      return nil
-    end
-    found = problem or found
-  end
-  return found or ("%s: %s expected, got %s"):format(place, text, type(value))
-end
+local find_problem = annotations.find_problem
 
 local function expect(value, class)
   local problem = find_problem(value, "opperchat." .. class, class)
@@ -149,6 +53,10 @@ describe("the annotations", function()
         count = count + 1
         assert.truthy(#field.text > 2, class.name .. "." .. field.name)
       end
+      for _, operator in ipairs(class.operators) do
+        assert.truthy(#operator.text > 2, class.name .. ": " .. operator.name)
+        assert.truthy(operator.type == "integer" or operator.type:find("^fun%("), class.name)
+      end
       for _, fn in ipairs(class.functions) do
         count = count + 1
         local place = class.name .. "." .. fn.name
@@ -161,6 +69,7 @@ describe("the annotations", function()
         assert.same(fn.arguments, names, place)
         for _, result in ipairs(fn.returns) do
           assert.truthy(result.type ~= "", place)
+          assert.truthy(#result.text > 2, place .. ": what it returns")
         end
       end
     end
@@ -175,6 +84,44 @@ describe("the annotations", function()
     for name in text:gmatch("[^%w.\"](opperchat%.loop%.[%u][%w]*)") do
       assert.truthy(by_name[name], name)
     end
+  end)
+
+  it("say of each function that raises without misuse of a type that it does", function()
+    local closed = opperchat.conversation{}
+    closed:close()
+    local function nobody() error("mine") end
+    for place, call in pairs{
+      ["Conversation.compact"] = function() opperchat.conversation{}:compact() end,
+      ["Conversation.retry"] = function() opperchat.conversation{}:retry() end,
+      ["Conversation.fork_at"] = function() opperchat.conversation{}:fork_at(1) end,
+      ["Conversation.pin"] = function() opperchat.conversation{}:pin(1) end,
+      ["Conversation.append"] = function() opperchat.conversation{}:append("nobody", "Hi") end,
+      ["Conversation.cancel"] = function() closed:cancel() end,
+      ["Client.replay_left"] = function() opperchat.client():replay_left() end,
+      ["opperchat.go"] = function() opperchat.go(nobody) end,
+    } do
+      assert.is_false(pcall(call), place)
+      local class, name = place:match("^(.*)%.(.*)$")
+      local fn = members(class == "opperchat" and "" or class)[name]
+      assert.truthy(table.concat(fn.text, " "):find("%f[%a]Raises%f[%A]"), place .. ": Raises ...")
+    end
+  end)
+
+  it("have what can be done with an object itself", function()
+    local chat = opperchat.conversation{}
+    local client = opperchat.client{ base_url = "http://127.0.0.1:9/v1", max_retries = 0 }
+    local request = assert(opperchat.conversation{ client = client }:start("Hi"))
+    for class, object in pairs{ Client = client, Conversation = chat, Request = request } do
+      local names = {}
+      for _, operator in ipairs(by_name["opperchat." .. class].operators) do
+        names[operator.name] = true
+      end
+      assert.equal(pcall(function() return #object end), names.len or false, class)
+      -- a request that cannot be had raises its own error, which is a table
+      local called, err = pcall(object)
+      assert.equal(called or type(err) == "table", names.call or false, class)
+    end
+    client:close()
   end)
 
   it("name an option of time or size with its unit or default", function()
@@ -491,8 +438,8 @@ describe("real values are as annotated:", function()
         for name, entry in pairs(members "Draft") do
           assert.truthy(draft[name] ~= nil or entry.is_optional, name)
         end
-        expect(draft:turns(), "DraftTurns")
-        for name in pairs(members "DraftTurns") do
+        expect(draft:turns(), "DraftSplit")
+        for name in pairs(members "DraftSplit") do
           assert.truthy(draft:turns()[name] ~= nil, name)
         end
         return true

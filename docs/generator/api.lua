@@ -17,11 +17,13 @@ local VARIABLES = {
   ["opperchat.loop.Nvim"] = 'require("opperchat.loop.nvim")',
   ["opperchat.loop.Luv"] = 'require("opperchat.loop.luv")',
   ["opperchat.loop.Cqueues"] = 'require("opperchat.loop.cqueues")',
+  ["opperchat.nvim"] = 'require("opperchat.nvim")',
 }
 
 -- Who looks something up wants functions first.
 local ORDER = {
   "The module", "Objects", "Options", "Answers", "Messages", "Policies", "Keeping", "Event loops",
+  "Neovim",
 }
 
 local classes, by_name = types.read()
@@ -144,6 +146,29 @@ local function write_function(class, fn)
   write_entries("returns", fn.returns, false)
 end
 
+-- What an operator looks like: { with the object, type of the result }.
+local function operator_text(class, operator)
+  local variable = VARIABLES[class.name]
+  if operator.name == "len" then
+    return "#" .. variable, operator.type
+  end
+  assert(operator.name == "call", operator.name)
+  return variable .. operator.type:match("^fun(%b())"), operator.type:match("^fun%b():%s*(.*)$")
+end
+
+local function write_operators(class)
+  if not class.operators[1] then
+    return
+  end
+  write("")
+  write("| the object itself | type | |")
+  write("|---|---|---|")
+  for _, operator in ipairs(class.operators) do
+    local text, result = operator_text(class, operator)
+    write(("| `%s` | %s | %s |"):format(text, type_text(result), cell(sentence(operator.text))))
+  end
+end
+
 local function write_fields(class)
   if not class.fields[1] then
     return
@@ -174,6 +199,7 @@ local function write_class(class)
     write("")
     write("- " .. type_text(value))
   end
+  write_operators(class)
   write_fields(class)
   for _, fn in ipairs(class.functions) do
     write_function(class, fn)
@@ -250,6 +276,18 @@ write_contents(list)
 for _, section in ipairs(list) do
   for _, class in ipairs(section.classes) do
     write_class(class)
+  end
+end
+
+-- Two headings with one anchor: the second one cannot be linked to.
+local headings = {}
+for _, line in ipairs(out) do
+  local heading = line:match("^#+ `?(.-)`?$")
+  if heading then
+    local name = anchor(heading)
+    assert(not headings[name], ("the headings '%s' and '%s' have one anchor"):format(
+      tostring(headings[name]), heading))
+    headings[name] = heading
   end
 end
 

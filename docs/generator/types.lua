@@ -56,7 +56,7 @@ end
 ---@field text string[] lines
 ---@field fields opperchat.doc.Entry[]
 ---@field functions opperchat.doc.Function[]
----@field overloads string[]
+---@field operators opperchat.doc.Entry[] `call`, `len`: what can be done with an object itself
 ---@field values? string[] of an alias
 ---@field section string
 ---@field line integer
@@ -92,7 +92,7 @@ function types.read(path)
 
   local function begin(name, parents)
     class = {
-      name = name, parents = {}, text = text, fields = {}, functions = {}, overloads = {},
+      name = name, parents = {}, text = text, fields = {}, functions = {}, operators = {},
       section = section, line = number,
     }
     for parent in (parents or ""):gmatch("[%w._]+") do
@@ -142,12 +142,18 @@ function types.read(path)
     returns[#returns + 1] = last
   end
 
+  -- what can be done with an object itself: "fun(): string?", "len: integer"
   function tags.overload(rest)
-    table.insert(class.overloads, rest)
+    last = { name = "call" }
+    last.type, last.text = split_type(rest)
+    table.insert(class.operators, last)
   end
 
   function tags.operator(rest)
-    table.insert(class.overloads, rest)
+    local name, more = rest:match("^(%l+): (.*)$")
+    last = { name = name }
+    last.type, last.text = split_type(more)
+    table.insert(class.operators, last)
   end
 
   function tags.meta() end
@@ -166,6 +172,9 @@ function types.read(path)
       local words = line:sub(4)
       if last and last.append then
         last.append(words)
+      elseif last and last.text == "" and last.type:find(",$") then
+        -- a type that has more results than fit into its line
+        last.type, last.text = split_type(last.type .. " " .. words)
       elseif last then
         add_text(last, words)
       else

@@ -59,7 +59,11 @@ local function is_closed(options, name)
         tostring(option))
     end
   end
-  return options.closed and true or false
+  if options.closed ~= nil and type(options.closed) ~= "boolean" then
+    errors.misuse("history.%s: option 'closed': boolean expected, got %s", name,
+      type(options.closed))
+  end
+  return options.closed or false
 end
 
 ---Where a list's parts are. Entries that are no messages belong to the part

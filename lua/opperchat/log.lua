@@ -160,11 +160,11 @@ end
 ---@param on_retry? function
 ---@return function
 function log.watch_retry(entry, on_retry)
-  return function(event)
+  return function(event, ...)
     write(entry, "!", one_line(("%s; sent again in %.2f s (attempt %d failed)")
       :format(shown_error(event.err), event.wait, event.attempt)))
     if on_retry then
-      on_retry(event)
+      on_retry(event, ...)
     end
   end
 end

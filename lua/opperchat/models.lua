@@ -282,9 +282,9 @@ end
 ---The models the server has for this key, in its order. The list is kept for a
 ---while (300 s) and shared by all callers. Waits like `send`: blocking, or
 ---inside `go` yielding.
----@param given? string|fun(model: opperchat.Model): any|opperchat.ModelsOptions a
----text that is part of the id (upper and lower case are the same), a function that
----says whether a model is wanted, or options
+---@param given? string|opperchat.ModelsOptions|fun(model: opperchat.Model): any a
+---text that is part of the id (upper and lower case are the same), options, or a
+---function that says whether a model is wanted
 ---@return opperchat.Model[]? list copies: changing them changes nothing here
 ---@return opperchat.Error? err
 function methods:models(given)

@@ -55,6 +55,9 @@ local function check_fields(given)
   if given.parameters ~= nil and type(given.parameters) ~= "table" then
     return nil, "parameters: table expected, got " .. type(given.parameters)
   end
+  if given.strict ~= nil and type(given.strict) ~= "boolean" then
+    return nil, "strict: boolean expected, got " .. type(given.strict)
+  end
   return true
 end
 
@@ -167,6 +170,16 @@ function tools.compile(list)
     local added, problem = tools.add(registry, given)
     if not added then
       return nil, ("tools[%d]: %s"):format(i, problem)
+    end
+  end
+  for key in pairs(list or {}) do
+    if type(key) ~= "number" then
+      -- most likely one tool without the list around it, which would not be sent
+      return nil, ("tools: list of tables expected, got a table with the key '%s'")
+        :format(tostring(key))
+    elseif key % 1 ~= 0 or key < 1 or key > #list then
+      return nil, ("tools: list of tables expected, got one with a gap before [%s]")
+        :format(tostring(key))
     end
   end
   return registry

@@ -39,15 +39,15 @@
 
 ---Options of `opperchat.client`.
 ---@class opperchat.ClientOptions: opperchat.HeaderOptions
----@field api_key? string|opperchat.Secret|fun(is_refused: boolean): string `OPPER_API_KEY` when
----left out; "", also from the function: none is sent
+---@field api_key? string|opperchat.Secret|fun(is_refused: boolean): string left out:
+---`OPPER_API_KEY`; "", also from the function: none is sent
 ---@field base_url? string what stands before `/chat/completions`; left out: `OPPER_BASE_URL`,
 ---then Opper's
 ---@field headers? table<string, string> other headers of each request; `Authorization` here takes
 ---the place of the key, "" sends a header without a value
 ---@field timeout? opperchat.Timeouts deadlines, see its own defaults; passing one is an error of
 ---kind `timeout`
----@field max_connections? integer connections at a time, >= 1; others wait for them (no limit)
+---@field max_connections? integer connections at a time, >= 1; other requests wait (no limit)
 ---@field max_response_bytes? integer (64 MiB)
 ---@field max_buffered_bytes? integer a stream pauses when so much waits for its reader (1 MiB)
 ---@field max_retries? integer how often a request that failed is sent again (2)
@@ -83,7 +83,7 @@
 
 ---Options of `opperchat.doctor`.
 ---@class opperchat.DoctorOptions
----@field client? opperchat.Client the default client when left out
+---@field client? opperchat.Client left out: the one of conversations without a client
 ---@field model? string which model answers
 ---@field stream? boolean whether a model is asked at all (true)
 ---@field tools? boolean whether a tool is tried (false)
@@ -153,7 +153,7 @@
 ---environment with the first request
 ---@field system? opperchat.Content the first message
 ---@field messages? opperchat.Message[] the messages after it
----@field trace_id? string a random UUID when left out
+---@field trace_id? string left out: a random UUID
 ---@field policy? opperchat.PolicyLike|false what leaves the list before a request
 ---@field context_window? integer how many tokens the model takes
 ---@field on_drop? fun(messages: opperchat.Message[], report: opperchat.PolicyReport) messages that
@@ -189,7 +189,7 @@
 ---@field input string|table a text, parts, or any other table, sent as JSON
 ---@field instructions? opperchat.Content what to do with the input: the system message; left out:
 ---none
----@field trace_id? string a random UUID when left out
+---@field trace_id? string left out: a random UUID
 
 ---A function that the model may call.
 ---@class opperchat.Tool
@@ -261,15 +261,17 @@
 ---@field turns? integer the last ones always stay (2)
 ---@field model? string who is asked; left out: the conversation's model
 ---@field prompt? string what it is told
----@field prefix? string what the message begins with
----@field role? "assistant"|"system"|"developer"|"user" of the message
 ---@field options? opperchat.BodyOptions parameters of that request
 
----Options of `opperchat.policy.summarize`. `prefix`: "Earlier: "; `role`: "assistant".
+---Options of `opperchat.policy.summarize`.
 ---@class opperchat.SummarizeOptions: opperchat.OlderOptions
+---@field prefix? string what the message begins with ("Earlier: ")
+---@field role? "assistant"|"system"|"developer"|"user" of the message ("assistant")
 
----Options of `opperchat.policy.remember`. `prefix`: "What is known: "; `role`: "system".
+---Options of `opperchat.policy.remember`.
 ---@class opperchat.RememberOptions: opperchat.OlderOptions
+---@field prefix? string what the message begins with ("What is known: ")
+---@field role? "assistant"|"system"|"developer"|"user" of the message ("system")
 ---@field schema? table JSON Schema of the facts, or its short form; left out: a list of texts
 ---@field merge? fun(known: any, found: any): any what becomes of the old and the new
 
@@ -461,10 +463,11 @@
 ---Edits a draft of the list before a request.
 ---@class opperchat.Policy
 ---@field name string what it is called in reports
----@field apply fun(self: opperchat.Policy, draft: opperchat.Draft): boolean?, opperchat.Error?
+---@field apply? fun(self: opperchat.Policy, draft: opperchat.Draft): boolean?, opperchat.Error?
 ---nil and an error: it could not
 ---@field asks? boolean whether it asks a model
 ---@field steps? opperchat.Policy[] what it consists of, in the place of `apply`
+---@field [string] any any other fields are its own
 
 ---What a function that is a policy is told.
 ---@class opperchat.PolicyInfo
@@ -524,7 +527,7 @@
 ---@field can_ask boolean whether the model may be asked
 ---@field would_ask? boolean set it when you would ask and may not
 ---@field ask fun(messages: opperchat.Message[], options?: opperchat.AskOptions): opperchat.Reply?,
----opperchat.Error?
+---opperchat.Error? asks a model and waits; not unless `can_ask`
 local Draft = {}
 
 ---What a policy may say when it asks a model.
@@ -535,7 +538,7 @@ local Draft = {}
 
 ---The turns of a draft. Number 0 is what stands between the head and the first user message, if
 ---anything does.
----@class opperchat.DraftTurns
+---@class opperchat.DraftSplit
 ---@field head integer messages of the head
 ---@field head_tokens integer estimated tokens of the head
 ---@field start integer number of the first turn: 0 or 1
@@ -545,28 +548,28 @@ local Draft = {}
 ---@field kept boolean[] whether it has a message that is pinned, a summary or facts
 
 ---Tokens of the request as the draft is now.
----@return integer tokens
+---@return integer tokens with those of the tools and of the schema
 ---@return string how see `chat:tokens`
 function Draft:tokens() end
 
 ---How many tokens the request may have.
 ---@param given? integer tokens that the program has asked for; nil: go by the window
 ---@param share? number share of the window when nothing is given (0.85)
----@return integer? limit nil: neither is known
+---@return integer? limit never more than the window has room for; nil: neither is known
 function Draft:budget(given, share) end
 
 ---Where the turns are.
----@return opperchat.DraftTurns
+---@return opperchat.DraftSplit turns of the list as it is now
 function Draft:turns() end
 
 ---The end of a turn.
----@param turns opperchat.DraftTurns of `turns`
+---@param turns opperchat.DraftSplit of `turns`
 ---@param number integer of the turn
 ---@return integer index of the last message of a turn
 function Draft:last_of(turns, number) end
 
 ---Drops turns. Ask for `turns` again afterwards.
----@param turns opperchat.DraftTurns of `turns`
+---@param turns opperchat.DraftSplit of `turns`
 ---@param drops table<integer, boolean> which
 ---@return integer dropped how many messages
 function Draft:drop(turns, drops) end
@@ -580,7 +583,7 @@ function Draft:replace(first, last, messages, flag) end
 
 ---A copy of a message.
 ---@param index integer negative ones count from the end
----@return opperchat.Message
+---@return opperchat.Message message as it would be sent
 function Draft:message(index) end
 
 ---What keeps a conversation short.
@@ -592,7 +595,7 @@ local Policies = {}
 ---    local chat = opperchat.conversation{ policy = opperchat.policy.keep{ turns = 10 } }
 ---    print(opperchat.type(chat))                              --> conversation	true
 ---@param options opperchat.KeepOptions `turns` is needed
----@return opperchat.Policy
+---@return opperchat.Policy policy for the option `policy`
 function Policies.keep(options) end
 
 ---Trims to a number of tokens: the oldest turns go.
@@ -600,22 +603,22 @@ function Policies.keep(options) end
 ---    local chat = opperchat.conversation{ policy = opperchat.policy.fit{ tokens = 8000 } }
 ---    print(chat:tokens())
 ---@param options? opperchat.FitOptions left out: goes by the model's context window
----@return opperchat.Policy
+---@return opperchat.Policy policy for the option `policy`
 function Policies.fit(options) end
 
 ---Shortens old tool results and puts words in the place of old images and files.
 ---@param options? opperchat.ShrinkOptions defaults of all
----@return opperchat.Policy
+---@return opperchat.Policy policy for the option `policy`
 function Policies.shrink(options) end
 
 ---Has a model write a summary in the place of the oldest turns.
 ---@param options? opperchat.SummarizeOptions defaults of all
----@return opperchat.Policy
+---@return opperchat.Policy policy for the option `policy`
 function Policies.summarize(options) end
 
 ---Has a model take facts out of the oldest turns, which then go.
 ---@param options? opperchat.RememberOptions defaults of all
----@return opperchat.Policy
+---@return opperchat.Policy policy for the option `policy`
 function Policies.remember(options) end
 
 ---Policies one after another.
@@ -626,7 +629,7 @@ function Policies.remember(options) end
 ---    } }
 ---    print(opperchat.type(chat))                              --> conversation	true
 ---@param policies (opperchat.Policy|opperchat.PolicyFunction)[] applied in their order
----@return opperchat.Policy
+---@return opperchat.Policy policy for the option `policy`
 function Policies.pipeline(policies) end
 
 ---How texts are counted.
@@ -688,14 +691,14 @@ local History = {}
 
 ---Where a list's parts are.
 ---@param messages opperchat.Message[] a plain list
----@return opperchat.HistorySplit
+---@return opperchat.HistorySplit parts ranges of indexes
 function History.split(messages) end
 
 ---Whether a list can be sent.
 ---@param messages opperchat.Message[] a plain list
 ---@param options? opperchat.HistoryOptions what is asked for beyond the rules of the API
----@return true? valid
----@return opperchat.HistoryProblem[]? problems
+---@return true? valid nil: it cannot
+---@return opperchat.HistoryProblem[]? problems in the order of the list; nil: it can
 function History.check(messages, options) end
 
 ---Makes a list that can be sent out of any list, which stays as it is.
@@ -706,8 +709,8 @@ function History.check(messages, options) end
 ---    print(#list)                                             --> 1
 ---@param messages table[] a plain list, in any state
 ---@param options? opperchat.HistoryOptions what is asked for beyond the rules of the API
----@return opperchat.Message[] mended
----@return opperchat.HistoryRepair[] report
+---@return opperchat.Message[] mended a new list
+---@return opperchat.HistoryRepair[] report what was done; empty: nothing was needed
 function History.repair(messages, options) end
 
 -- ---------------------------------------------------------------------------
@@ -734,7 +737,7 @@ local Client = {}
 function Client:poll(given) end
 
 ---How many requests have not been told their ending.
----@return integer
+---@return integer count 0: nothing is under way
 function Client:active() end
 
 ---A descriptor that is readable when `poll` has work to do.
@@ -742,7 +745,7 @@ function Client:active() end
 function Client:pollfd() end
 
 ---What to watch the descriptor for.
----@return "r"
+---@return "r" events reading
 function Client:events() end
 
 ---Seconds until `poll` has to be called in any case.
@@ -756,10 +759,10 @@ function Client:timeout() end
 ---    for _, model in ipairs(assert(client:models("gpt"))) do
 ---      print(model.id, model.context_length)
 ---    end
----@param filter? string|fun(model: opperchat.Model): any|opperchat.ModelsOptions part of the id,
+---@param filter? string|opperchat.ModelsOptions|fun(model: opperchat.Model): any part of the id,
 ---or what says whether a model is wanted
 ---@return opperchat.Model[]? list copies
----@return opperchat.Error? err
+---@return opperchat.Error? err why there is none
 function Client:models(filter) end
 
 ---Asks for one value that fits a schema.
@@ -772,34 +775,34 @@ function Client:models(filter) end
 ---    print(value.city)                                        --> Oslo
 ---@param options opperchat.JsonOptions `schema` and `input` are needed
 ---@return any value nil: there is none, see the error
----@return opperchat.Reply|opperchat.Error reply
+---@return opperchat.Reply|opperchat.Error reply the reply it stood in, or why there is none
 function Client:json(options) end
 
 ---The model with an id.
 ---@param id string such as "openai/gpt-5-mini"
 ---@return opperchat.Model? model nil without an error: the server has none of this id
----@return opperchat.Error? err
+---@return opperchat.Error? err why the list could not be had
 function Client:model(id) end
 
 ---Looks for what is wrong between this client and its server.
 ---@param options? opperchat.DoctorOptions but `client`
----@return opperchat.DoctorReport
+---@return opperchat.DoctorReport report all that was found, good and bad
 function Client:doctor(options) end
 
 ---Ends every request of this client, closes its connections and wipes its key.
 ---May be called again. Requests end with an error of kind `cancelled`.
----@return boolean? closed nil: it is, but not all of it could be recorded
+---@return true? closed nil: it is, but not all of it could be recorded
 ---@return opperchat.Error? err of kind `store`
 function Client:close() end
 
 ---The recordings of the tape (option `replay`) that no request has asked for.
 ---Raises for a client without `replay`.
----@return opperchat.Recording[] left
+---@return opperchat.Recording[] left in the order in which they would be played
 function Client:replay_left() end
 
 ---A list of messages, the options sent with it, and what can be done with both.
 ---@class opperchat.Conversation
----@operator len: integer
+---@operator len: integer how many messages there are
 local Conversation = {}
 
 ---Adds a message at the end: `append(role, content[, fields])` or `append(message)`.
@@ -812,7 +815,7 @@ local Conversation = {}
 ---@param role opperchat.Role|opperchat.Message of the message, or all of it
 ---@param content? opperchat.Content what it says
 ---@param fields? table the message's other fields
----@return opperchat.Conversation? self
+---@return opperchat.Conversation? self for the next call
 ---@return opperchat.Error? err the journal could not be written
 function Conversation:append(role, content, fields) end
 
@@ -822,46 +825,46 @@ function Conversation:append(role, content, fields) end
 ---@param j integer negative ones count from the end
 ---@param messages? opperchat.Message[] left out: the old ones are removed
 ---@param options? opperchat.SpliceOptions whether to mend
----@return opperchat.Conversation? self
+---@return opperchat.Conversation? self for the next call
 ---@return opperchat.HistoryRepair[]|opperchat.Error|nil report with `repair`: what was mended; or
 ---why the journal could not be written
 function Conversation:splice(i, j, messages, options) end
 
 ---Takes back the last turns: each user message with everything behind it.
----@param n? integer how many, 1 when left out
----@return opperchat.Conversation? self
+---@param n? integer how many (1)
+---@return opperchat.Conversation? self for the next call
 ---@return opperchat.Error? err the journal could not be written
 function Conversation:undo(n) end
 
 ---Drops all turns. The head stays.
----@return opperchat.Conversation? self
+---@return opperchat.Conversation? self for the next call
 ---@return opperchat.Error? err the journal could not be written
 function Conversation:clear() end
 
 ---Another conversation that begins with the same messages and options.
 ---Cheap: the messages are shared, and none is copied.
 ---@param options? opperchat.ConversationOptions what is to be different
----@return opperchat.Conversation
+---@return opperchat.Conversation fork with a list, options and usage of its own
 function Conversation:fork(options) end
 
 ---Copies of the messages from `i` to `j`.
----@param i? integer 1 when left out; negative ones count from the end
----@param j? integer -1 when left out
----@return opperchat.Message[]
+---@param i? integer (1); negative ones count from the end
+---@param j? integer (-1)
+---@return opperchat.Message[] list empty where there are none
 function Conversation:messages(i, j) end
 
 ---A copy of the last message.
----@return opperchat.Message?
+---@return opperchat.Message? message nil: the list is empty
 function Conversation:last() end
 
 ---What all requests of this conversation took together.
----@return opperchat.Usage
+---@return opperchat.Usage usage sums, and `requests`
 function Conversation:usage() end
 
 ---The exact body that `send` would post, after all policies that ask no model.
 ---@param prompt? opperchat.Content nil: the list as it is
 ---@param options? opperchat.SendOptions as for `send`
----@return string json
+---@return string json the text of the body
 function Conversation:preview(prompt, options) end
 
 ---What `send` would come to. Nothing is sent and nothing changes.
@@ -871,37 +874,43 @@ function Conversation:preview(prompt, options) end
 ---    print(forecast.messages, forecast.how)
 ---@param prompt? opperchat.Content nil: the list as it is
 ---@param options? opperchat.SendOptions as for `send`
----@return opperchat.Forecast
+---@return opperchat.Forecast forecast with `err` where it would not be sent at all
 function Conversation:forecast(prompt, options) end
 
 ---Tokens of the next request as the list is now.
----@return integer tokens
----@return "measured"|"corrected"|"counted"|"estimated" how
+---@return integer tokens with those of the tools and of the schema
+---@return "measured"|"corrected"|"counted"|"estimated" how the server has counted just
+---these messages; corrected by what it said of others; counted by `opperchat.tokens.count`;
+---estimated from the text alone
 function Conversation:tokens() end
 
 ---Applies the policy now, however short the list is. Waits like `send` when a model is asked.
----@return opperchat.CompactReport? report
+---Raises for a conversation without a policy, and while a request is in flight.
+---@return opperchat.CompactReport? report what has changed
 ---@return opperchat.Error? err nothing was changed
 function Conversation:compact() end
 
 ---Pins a message: no policy takes it out of the list, nor its turn.
+---Raises when there is no such message.
 ---@param index integer negative ones count from the end
----@param on? boolean false: it is not pinned any more
----@return opperchat.Conversation? self
+---@param on? boolean (true); false: it is not pinned any more
+---@return opperchat.Conversation? self for the next call
 ---@return opperchat.Error? err the journal could not be written
 function Conversation:pin(index, on) end
 
 ---A fork that ends before a turn.
+---Raises when there is no such turn.
 ---@param turn integer 1 is the first; negative ones count from the end
 ---@param options? opperchat.ConversationOptions what is to be different
----@return opperchat.Conversation fork
+---@return opperchat.Conversation fork with a list, options and usage of its own
 ---@return opperchat.Message message the user message that begins the turn
 function Conversation:fork_at(turn, options) end
 
 ---Asks the last turn again. When it fails, the turn stays as it was.
+---Raises when there is no turn yet, and while a request is in flight.
 ---@param options? opperchat.RunOptions as for `send`, or for `run` when the turn was one
----@return opperchat.Reply? reply
----@return opperchat.Error? err
+---@return opperchat.Reply? reply the new answer
+---@return opperchat.Error? err as of `send` or `run`
 function Conversation:retry(options) end
 
 ---Sends the list, with `prompt` at its end, and waits for the answer.
@@ -913,8 +922,8 @@ function Conversation:retry(options) end
 ---    print(reply and reply.content or err)
 ---@param prompt? opperchat.Content nil: the list as it is
 ---@param options? opperchat.SendOptions go before those of the conversation
----@return opperchat.Reply? reply
----@return opperchat.Error? err
+---@return opperchat.Reply? reply what the model has answered
+---@return opperchat.Error? err why there is no answer
 function Conversation:send(prompt, options) end
 
 ---Adds a tool that the model may call. One of the same name is replaced.
@@ -927,7 +936,7 @@ function Conversation:send(prompt, options) end
 ---      run = function(given) return { city = given.city, degrees = 4 } end,
 ---    }
 ---@param tool opperchat.Tool what it is called, takes and does
----@return opperchat.Conversation? self
+---@return opperchat.Conversation? self for the next call
 ---@return opperchat.Error? err the journal could not be written
 function Conversation:tool(tool) end
 
@@ -937,11 +946,12 @@ function Conversation:tool(tool) end
 ---`tool` when `max_steps` is reached or the model keeps making the same call; the list stays then.
 ---@param prompt? opperchat.Content nil: go on from the calls that were left open
 ---@param options? opperchat.RunOptions as for `send`, and `max_steps`, `on_tool`, `confirm`
----@return opperchat.Reply? reply with `steps`
----@return opperchat.Error? err
+---@return opperchat.Reply? reply the last one, with `steps`
+---@return opperchat.Error? err why it ended without an answer
 function Conversation:run(prompt, options) end
 
 ---Ends what is in flight, a request or a run.
+---Does nothing when there is nothing. Raises for a conversation that is closed.
 function Conversation:cancel() end
 
 ---Sends like `send`, and returns at once with a request that is moved on by a driver.
@@ -956,8 +966,8 @@ function Conversation:cancel() end
 ---    while opperchat.poll(0.1) > 0 do end
 ---@param prompt? opperchat.Content nil: the list as it is
 ---@param options? opperchat.SendOptions as for `send`
----@return opperchat.Request? request
----@return opperchat.Error? err
+---@return opperchat.Request? request that is under way
+---@return opperchat.Error? err why it could not be made
 function Conversation:start(prompt, options) end
 
 ---Sends the list and returns what to loop over. What goes wrong is raised.
@@ -968,7 +978,7 @@ function Conversation:start(prompt, options) end
 ---    end
 ---@param prompt? opperchat.Content nil: the list as it is
 ---@param options? opperchat.SendOptions as for `send`
----@return opperchat.Request
+---@return opperchat.Request request each call of which gives the next piece of text
 function Conversation:stream(prompt, options) end
 
 ---Writes the conversation into a file, in the place of what it held. No key, headers or client
@@ -980,27 +990,28 @@ function Conversation:stream(prompt, options) end
 ---    print(#assert(opperchat.load(path)))                     --> 1
 ---    os.remove(path)
 ---@param path string is replaced as a whole
----@return opperchat.Conversation? self
+---@return opperchat.Conversation? self for the next call
 ---@return opperchat.Error? err the file is as it was
 function Conversation:save(path) end
 
 ---The messages as a plain list.
----@return string json
+---@return string json a list, as `import` reads it
 function Conversation:export() end
 
 ---Drops the messages, cancels a request in flight and gives the journal's file back.
 ---May be called again.
 function Conversation:close() end
 
----One request in flight. Calling it waits for the next piece of text, nil at the end.
+---One request in flight.
 ---@class opperchat.Request
----@overload fun(): string?
+---@overload fun(): string? waits for the next piece of text; nil at the end. What goes wrong is
+---raised, once
 local Request = {}
 
 ---Waits for the end of the request: blocking, or inside `go` yielding.
 ---Raises inside of a handler, which must not wait.
 ---@param seconds? number at most; nil: as long as it takes
----@return opperchat.Reply? reply
+---@return opperchat.Reply? reply what the model has answered
 ---@return opperchat.Error? err nil together with a nil reply: the time was up
 function Request:wait(seconds) end
 
@@ -1009,11 +1020,12 @@ function Request:wait(seconds) end
 function Request:cancel() end
 
 ---How far it has come; "waiting": it failed and will be sent again.
----@return "sending"|"receiving"|"waiting"|"done"|"failed"|"cancelled"
+---@return "sending"|"receiving"|"waiting"|"done"|"failed"|"cancelled" state the last three: it
+---has ended
 function Request:state() end
 
 ---The text that has arrived so far.
----@return string
+---@return string text "" before the first of it
 function Request:content() end
 
 ---What `opperchat.go` returns.
@@ -1070,6 +1082,80 @@ local Cqueues = {}
 function Cqueues.attach(client, controller, options) end
 
 -- ---------------------------------------------------------------------------
+-- Neovim
+-- ---------------------------------------------------------------------------
+
+---How a window for a conversation comes about; a function makes it, and may return its id.
+---@alias opperchat.nvim.Window "split"|"vsplit"|"float"|"current"|fun(buffer: integer): integer?
+
+---Keys that work everywhere; false: none.
+---@class opperchat.nvim.Keymaps
+---@field ask? string|false begin to type a question, in Visual mode about the selection (none)
+---@field new? string|false the same in a new conversation (none)
+---@field stop? string|false end the answer that is on its way (none)
+
+---Keys in the buffer of a conversation; false: none.
+---@class opperchat.nvim.BufferKeymaps
+---@field send? string|false send what is below the last heading (<CR>)
+---@field stop? string|false end the answer that is on its way (<C-c>)
+
+---Options of `setup`.
+---@class opperchat.nvim.Options
+---@field model? string which model answers ("openai/gpt-5-mini")
+---@field system? string|false the first message; false: none; left out: that it is a concise
+---assistant inside a text editor
+---@field client? opperchat.ClientOptions|opperchat.Client `base_url`, `api_key`, `timeout` and so
+---on; left out: all from the environment
+---@field conversation? opperchat.ConversationOptions more options, such as `temperature` and
+---`max_cost`; not `client`, `journal`, `messages` and `tools`
+---@field policy? table|fun(policy: opperchat.Policies): any what keeps long conversations short,
+---or a function that makes it, with the first question
+---@field window? opperchat.nvim.Window where a conversation is shown ("split")
+---@field size? number lines or columns of that window; below 1: a share of the screen
+---@field focus? boolean whether a question moves to that window (true)
+---@field journal? string|boolean folder in which conversations are kept; true: one of Neovim's
+---own (false)
+---@field keymaps? opperchat.nvim.Keymaps|false keys that work everywhere (false)
+---@field buffer_keymaps? opperchat.nvim.BufferKeymaps|false keys in the buffer of a conversation
+
+---Options of `ask`.
+---@class opperchat.nvim.AskOptions
+---@field new? boolean in a new conversation (false)
+---@field context? string[] lines of Markdown below the question
+
+---`require "opperchat.nvim"`: the plugin for Neovim, see [Neovim](neovim.md).
+---@class opperchat.nvim
+local Plugin = {}
+
+---Sets options. What is not given has its default. Not needed.
+---Raises when an option is not what it must be.
+---@param options? opperchat.nvim.Options left out: defaults of all
+function Plugin.setup(options) end
+
+---Asks a question as `:Opper` does, or without one shows a conversation.
+---@param question? string nil, or blanks alone: what is typed below the last heading of a
+---conversation, when that is the current buffer; else it is only shown
+---@param options? opperchat.nvim.AskOptions left out: in the conversation used last
+---@return boolean asked false: there was no question, or it could not be asked
+function Plugin.ask(question, options) end
+
+---Ends the answer that is on its way; what has arrived of it stays.
+---@param all? boolean those of all conversations (false)
+---@return boolean stopped whether there was one
+function Plugin.stop(all) end
+
+---What a status line may show: "waiting", "thinking", "answering", "stopped", "failed", or how long
+---the last answer took and what it cost.
+---@param buffer? integer of a conversation; nil: the current one, or that used last
+---@return string text "" before the first question
+function Plugin.status(buffer) end
+
+---The conversation behind a buffer, to read its messages or its usage.
+---@param buffer? integer nil: the current one, or that used last
+---@return opperchat.Conversation? conversation nil before the first question
+function Plugin.conversation(buffer) end
+
+-- ---------------------------------------------------------------------------
 -- The module
 -- ---------------------------------------------------------------------------
 
@@ -1083,7 +1169,7 @@ function Cqueues.attach(client, controller, options) end
 local opperchat = {}
 
 ---Makes a client.
----Raises when an option is not what it must be.
+---Raises when an option is not what it must be, or `OPPER_API_KEY` cannot be a key.
 ---
 ---    local client = opperchat.client{
 ---      base_url = "http://127.0.0.1:8080/v1", api_key = "none",
@@ -1091,7 +1177,7 @@ local opperchat = {}
 ---    }
 ---    print(opperchat.type(client))                            --> client	true
 ---@param options? opperchat.ClientOptions left out: all from the environment
----@return opperchat.Client
+---@return opperchat.Client client to be shared by all that talk to this server
 function opperchat.client(options) end
 
 ---Makes a conversation, or goes on with the one in its journal.
@@ -1104,14 +1190,15 @@ function opperchat.client(options) end
 ---    print(#chat)                                             --> 1
 ---@param options? opperchat.ConversationOptions what it is made of, and what its requests say
 ---@return opperchat.Conversation? chat nil only when its journal cannot be used
----@return opperchat.LoadReport|opperchat.Error|nil report of a journal that was there already
+---@return opperchat.LoadReport|opperchat.Error|nil report of a journal that was there already, or
+---why it cannot be used
 function opperchat.conversation(options) end
 
 ---Makes a conversation of a file that `save` or a journal has written.
 ---@param path string of the file
 ---@param options? opperchat.ConversationOptions all but `system` and `messages`
----@return opperchat.Conversation? chat
----@return opperchat.LoadReport|opperchat.Error report
+---@return opperchat.Conversation? chat with the options and the usage of the file
+---@return opperchat.LoadReport|opperchat.Error report of what was read, or why it could not be
 function opperchat.load(path, options) end
 
 ---Makes a conversation of a plain list, mended where that is needed.
@@ -1120,8 +1207,8 @@ function opperchat.load(path, options) end
 ---    print(chat:last().content)                               --> Hi
 ---@param source string|table JSON text of a list or of a request's body, or such a table
 ---@param options? opperchat.ConversationOptions all but `messages`
----@return opperchat.Conversation? chat
----@return opperchat.HistoryRepair[]|opperchat.Error report
+---@return opperchat.Conversation? chat nil: it is no list of messages
+---@return opperchat.HistoryRepair[]|opperchat.Error report what was mended, or why it is none
 function opperchat.import(source, options) end
 
 ---Moves every client forward: once a frame.
@@ -1131,6 +1218,8 @@ function opperchat.import(source, options) end
 function opperchat.poll(given) end
 
 ---Runs a function in a coroutine in which waiting does not block.
+---Raises what the function raises before its first wait. What it raises later comes out of the
+---`poll`, or the loop, that resumed it, or of `task:wait()` where somebody waits for it.
 ---
 ---    local task = opperchat.go(function(seconds)
 ---      opperchat.sleep(seconds)
@@ -1139,38 +1228,39 @@ function opperchat.poll(given) end
 ---    print(task:wait())                                       --> slept
 ---@param fn function runs until it waits for the first time before `go` returns
 ---@param ... any its arguments
----@return opperchat.Task
+---@return opperchat.Task task that may have ended already
 function opperchat.go(fn, ...) end
 
----Waits for some time, inside `go` without blocking.
----@param seconds number >= 0
+---Waits for some time, inside `go` without blocking; outside of it all clients go on meanwhile.
+---Raises inside of a handler, which must not wait.
+---@param seconds number 0 or less: it only lets others go on
 function opperchat.sleep(seconds) end
 
 ---Marks a table as a list, so that it is written as `[]` when it is empty.
 ---
 ---    local required = opperchat.array{}
 ---    print(#required)                                         --> 0
----@param list table is marked itself; left out: a new one
----@return table list
+---@param list? table is marked itself; left out: a new one
+---@return table list the same
 function opperchat.array(list) end
 
 ---An image for a prompt. The file is read when the part is sent or appended.
 ---Raises when an option is not what it must be; a file that cannot be read is an error of the send.
 ---@param source string|opperchat.ImageData path, URL or bytes
 ---@param options? opperchat.ImageOptions left out: as recognized
----@return opperchat.ImagePart
+---@return opperchat.ImagePart part of a content
 function opperchat.image(source, options) end
 
 ---A file for a prompt, such as a PDF.
 ---@param source string|opperchat.FileData path, URL or bytes
 ---@param options? opperchat.FileOptions left out: as recognized
----@return opperchat.FilePart
+---@return opperchat.FilePart part of a content
 function opperchat.file(source, options) end
 
 ---Audio for a prompt.
 ---@param source string|opperchat.AudioData path or bytes
 ---@param options? opperchat.MediaOptions left out: as recognized
----@return opperchat.AudioPart
+---@return opperchat.AudioPart part of a content
 function opperchat.audio(source, options) end
 
 ---A key from the environment, a file or a command, for `api_key`.
@@ -1181,12 +1271,12 @@ function opperchat.audio(source, options) end
 ---    }
 ---    client:close()
 ---@param options opperchat.SecretOptions exactly one of its fields
----@return opperchat.Secret
+---@return opperchat.Secret secret that is fetched with the first request
 function opperchat.secret(options) end
 
 ---Looks for what is wrong between this program and its server, and says what to do about it.
 ---@param options? opperchat.DoctorOptions defaults of all
----@return opperchat.DoctorReport
+---@return opperchat.DoctorReport report all that was found, good and bad
 function opperchat.doctor(options) end
 
 ---What kind of object a value is.
@@ -1195,7 +1285,7 @@ function opperchat.doctor(options) end
 ---@param value any anything
 ---@return "client"|"conversation"|"request"|nil kind nil: none of ours
 ---@return boolean? is_open false: a client or a conversation that was closed. A request cannot be
----closed, and counts as open when it has ended too: see `request:state()`
+---closed, and counts as open when it has ended too: see `request:state()`. nil: none of ours
 function opperchat.type(value) end
 
 return opperchat

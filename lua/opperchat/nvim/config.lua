@@ -1,32 +1,6 @@
 ---What `setup` takes. Nothing of opperchat is loaded to look at it.
 local config = {}
 
----@alias opperchat.nvim.Window "split"|"vsplit"|"float"|"current"|fun(buffer: integer): integer?
-
----Keys that work everywhere; `false`: none.
----@class opperchat.nvim.Keymaps
----@field ask? string|false begin to type a question, in Visual mode about the selection
----@field new? string|false the same in a new conversation
----@field stop? string|false end the answer that is on its way
-
----Keys in the buffer of a conversation; `false`: none.
----@class opperchat.nvim.BufferKeymaps
----@field send? string|false send what is below the last heading (<CR>)
----@field stop? string|false end the answer that is on its way (<C-c>)
-
----@class opperchat.nvim.Options
----@field model? string which model answers ("openai/gpt-5-mini")
----@field system? string|false the first message; false: none
----@field client? opperchat.ClientOptions|opperchat.Client base_url, api_key, timeout, ...
----@field conversation? opperchat.ConversationOptions more options: temperature, max_cost, ...
----@field policy? table|fun(policy: opperchat.Policies): any what keeps long conversations short
----@field window? opperchat.nvim.Window where a conversation is shown ("split")
----@field size? number lines or columns of that window; below 1: a share of the screen
----@field focus? boolean whether a question moves to that window (true)
----@field journal? string|boolean folder in which conversations are kept (false)
----@field keymaps? opperchat.nvim.Keymaps|false (false)
----@field buffer_keymaps? opperchat.nvim.BufferKeymaps|false
-
 ---@type opperchat.nvim.Options
 local DEFAULTS = {
   model = "openai/gpt-5-mini",

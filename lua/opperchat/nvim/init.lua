@@ -10,10 +10,6 @@ end
 
 local nvim = {}
 
----@class opperchat.nvim.AskOptions
----@field new? boolean in a new conversation
----@field context? string[] lines of Markdown below the question
-
 -- Keys of the last setup: { mode, key }.
 local mapped = {}
 

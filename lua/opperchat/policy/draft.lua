@@ -48,7 +48,7 @@ end
 
 ---The turns of the list, counted from 1; 0 is what stands between the head and
 ---the first user message, if anything does.
----@class opperchat.DraftTurns
+---@class opperchat.DraftSplit
 ---@field head integer messages of the head
 ---@field head_tokens integer
 ---@field count integer how many turns
@@ -57,7 +57,7 @@ end
 ---@field tokens integer[] estimates
 ---@field kept boolean[] whether it has a message that is pinned or speaks of earlier ones
 
----@return opperchat.DraftTurns
+---@return opperchat.DraftSplit
 function Draft:turns()
   tokens.settle(self.list, self.model)
   local head, head_tokens, first, sums, kept = core.turns(self.list)
@@ -68,7 +68,7 @@ function Draft:turns()
 end
 
 ---Index of the last message of a turn.
----@param turns opperchat.DraftTurns
+---@param turns opperchat.DraftSplit
 ---@param number integer
 ---@return integer
 function Draft:last_of(turns, number)
@@ -85,7 +85,7 @@ local function take(list, from, first, last)
 end
 
 ---Drops turns.
----@param turns opperchat.DraftTurns
+---@param turns opperchat.DraftSplit
 ---@param drops table<integer, boolean> which
 ---@return integer dropped how many messages
 function Draft:drop(turns, drops)

@@ -21,7 +21,7 @@ local MAX_INPUT, INPUT_SHARE = 24000, 0.6
 
 ---The turns that go.
 ---@class opperchat.OlderTurns
----@field turns opperchat.DraftTurns
+---@field turns opperchat.DraftSplit
 ---@field drops table<integer, boolean>
 ---@field tokens integer estimate of all of them
 
