@@ -210,7 +210,7 @@ local OBSERVED = {
   },
   PollOptions = {
     seconds = function(_, value)
-      return text_of(spied("step", 2, function()
+      return text_of(spied("advance", 2, function()
         kept.client:poll{ seconds = value }
       end))
     end,
@@ -260,14 +260,14 @@ end
 -- The same of parameters of functions.
 local PARAMETERS = {
   ["opperchat.poll.given"] = function(value)
-    return text_of(spied("step", 2, function()
+    return text_of(spied("advance", 2, function()
       local request = assert(new_chat():start("Hi"))
       opperchat.poll(value)
       request:wait()
     end)[1])
   end,
   ["Client.poll.given"] = function(value)
-    return text_of(spied("step", 2, function()
+    return text_of(spied("advance", 2, function()
       kept.client:poll(value)
     end))
   end,
