@@ -676,7 +676,7 @@ function chat.resume(path)
   end
   local reader = setmetatable({}, Chat)
   local worked, problem = pcall(reader.converse, reader, path)
-  if not worked and type(problem) == "table" and problem.kind == "locked" then
+  if not worked and type(problem) == "table" and problem.code == "locked" then
     error(("the conversation '%s' is open in another program"):format(
       vim.fn.fnamemodify(path, ":t:r")), 0)
   elseif not worked then
