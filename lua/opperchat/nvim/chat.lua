@@ -307,8 +307,9 @@ function Chat:finish(turn, reply, err, tries)
   end
   turn.is_over = true
   turn.is_kept = reply ~= nil or self:has_kept(err)
-  local is_undone, status = self:is_undone(turn), nil
-  turn.remark, status = remark(turn, reply, err)
+  local text, status = remark(turn, reply, err)
+  turn.remark = text
+  local is_undone = self:is_undone(turn)
   if is_undone then
     -- should it be redone, the next question comes with the rest
     self:set_status("")
