@@ -168,6 +168,7 @@ build = {
     ["opperchat.nvim.commands"] = "lua/opperchat/nvim/commands.lua",
     ["opperchat.nvim.config"] = "lua/opperchat/nvim/config.lua",
     ["opperchat.nvim"] = "lua/opperchat/nvim/init.lua",
+    ["opperchat.nvim.markdown"] = "lua/opperchat/nvim/markdown.lua",
     ["opperchat.nvim.page"] = "lua/opperchat/nvim/page.lua",
     ["opperchat.nvim.selection"] = "lua/opperchat/nvim/selection.lua",
     ["opperchat.nvim.undo"] = "lua/opperchat/nvim/undo.lua",

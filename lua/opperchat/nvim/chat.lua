@@ -3,6 +3,7 @@
 ---The buffer is a list of questions and answers under headings. The last
 ---heading is the user's: what stands below it is the next question.
 local config = require "opperchat.nvim.config"
+local markdown = require "opperchat.nvim.markdown"
 local page = require "opperchat.nvim.page"
 local undo = require "opperchat.nvim.undo"
 
@@ -25,17 +26,24 @@ local chat = {}
 ---@field text string the question
 ---@field pending string[] what has arrived and is not in the buffer yet
 ---@field tail string the last of what is in the buffer
+---@field is_over? boolean whether nothing more arrives
 ---@field is_kept boolean whether it has become a part of the conversation
+---@field remark? string what is to be said below the answer
+---@field ending? integer the step to undo that the next question's heading is
 
 ---@class opperchat.nvim.Chat
 ---@field number integer
 ---@field page opperchat.nvim.Page
 ---@field conversation? opperchat.Conversation made by the first question
 ---@field turns opperchat.nvim.Turn[]
----@field prompt integer mark where the next question begins
+---@field prompt integer mark where the next question begins, below its heading
+---@field first integer mark above which no question of ours begins
 ---@field request? opperchat.Request
 ---@field status string what `status()` says
 ---@field is_closed boolean
+---@field keys string[] mapped in the buffer
+---@field group integer of its autocommands
+---@field journal? string path of the file it is kept in
 local Chat = {}
 Chat.__index = Chat
 
@@ -100,7 +108,7 @@ end
 
 -- A new file in the folder of the journals.
 local function new_journal(folder)
-  vim.fn.mkdir(folder, "p")
+  vim.fn.mkdir(folder, "p", 448) -- 0700: the files are for nobody else either
   local name = folder .. "/" .. os.date("%Y-%m-%d_%H-%M-%S")
   local path, number = name .. ".jsonl", 1
   while (vim.uv or vim.loop).fs_stat(path) do
@@ -127,7 +135,7 @@ function Chat:converse(path)
   if not conversation then
     error(err, 0)
   end
-  self.conversation = conversation
+  self.conversation, self.journal = conversation, options.journal
 end
 
 -- ---------------------------------------------------------------------------
@@ -185,7 +193,6 @@ end
 function Chat:flush(turn, is_last)
   if self.page:is_touched() and self:is_undone(turn) then
     -- whoever takes back the beginning does not want the rest
-    turn.pending = {}
     if self.request then
       self.request:cancel()
     end
@@ -222,28 +229,12 @@ function Chat:receive(turn, text)
   end
 end
 
--- Line ends for an empty line behind what was written of an answer.
-local function gap(turn)
-  if turn.tail == "" then
-    return ""
-  end
-  return ("\n"):rep(2 - #turn.tail:match("\n*$"))
-end
-
--- The end of a code block that an answer was cut off in.
+-- The end of a code block that an answer ends in.
 function Chat:closing_fence(turn)
-  local open
-  local first = self.page:where(turn.note)
-  local last = self.page:where(self.page.place)
-  for _, line in ipairs(self.page:lines(first, last + 1)) do
-    local fence = line:match("^%s*(```+)")
-    if fence and not open then
-      open = fence
-    elseif fence and #fence >= #open and line:find("^%s*`+%s*$") then
-      open = nil
-    end
-  end
-  return open and (turn.tail:find("\n$") and "" or "\n") .. open or ""
+  local own = self.page
+  local last, column = own:where(own.place)
+  local open = markdown.open_fence(own:lines(own:where(turn.note) + 1, last + 1))
+  return open and (column > 0 and "\n" or "") .. open or ""
 end
 
 -- What is to be said below an answer, and the status; nil: nothing.
@@ -270,11 +261,35 @@ function Chat:has_kept(err)
   return last ~= nil and partial ~= "" and last.role == "assistant" and last.content == partial
 end
 
--- Begins the next question below the answer.
-function Chat:begin_question(turn)
-  self.page:write(gap(turn) .. QUESTION .. "\n\n")
-  local row = self.page:where(self.page.place)
-  self.prompt = self.page:mark(row, 0, false)
+-- Writes the heading of the next question where the answer ends.
+function Chat:write_heading()
+  local own = self.page
+  if not own:write(own:gap() .. QUESTION .. "\n\n") then
+    return false
+  end
+  self.prompt = own:mark(own:where(own.place) - 1, 0, false)
+  return true
+end
+
+-- Writes what belongs below an answer: the rest of it, a remark, and the heading
+-- of the next question. False when the buffer cannot be changed now.
+function Chat:conclude(turn)
+  local own = self.page
+  if not self:flush(turn, true) then
+    return false
+  end
+  local fence = self:closing_fence(turn)
+  if fence ~= "" then
+    own:write(fence)
+  end
+  if turn.remark then
+    own:write(own:gap() .. turn.remark)
+  end
+  if not self:write_heading() then
+    return false
+  end
+  turn.ending = undo.step(own.buffer)
+  return true
 end
 
 -- Called once for each question, however it ends; again when the buffer cannot
@@ -292,26 +307,31 @@ function Chat:finish(turn, reply, err, tries)
   end
   turn.is_over = true
   turn.is_kept = reply ~= nil or self:has_kept(err)
-  if self:is_undone(turn) then
-    self:set_status("")
-    return
-  end
   local text, status = remark(turn, reply, err)
-  if text then
-    local fence = err and self:closing_fence(turn) or ""
-    if fence ~= "" then
-      self.page:write(fence)
-      turn.tail = "`"
-    end
-    self.page:write(gap(turn) .. text)
-    turn.tail = text:sub(-2)
+  turn.remark = text
+  local is_undone = self:is_undone(turn)
+  if is_undone then
+    -- should it be redone, the next question comes with the rest
+    self:set_status("")
+  else
+    self:conclude(turn)
+    self:set_status(status)
   end
-  self:begin_question(turn)
-  self:set_status(status)
-  if err and err.kind ~= "cancelled" then
+  if err and err.kind ~= "cancelled" and not is_undone then
     chat.notify(err)
   end
   api.nvim_exec_autocmds("User", { pattern = "OpperDone", modeline = false })
+end
+
+-- What was raised about the options, in the place of an error of a request: no
+-- server has said it.
+local function mistake(problem)
+  local text = tostring(without_place(problem))
+  return setmetatable({ kind = "misuse" }, {
+    __tostring = function()
+      return text
+    end,
+  })
 end
 
 -- Sends a question that is in the buffer already.
@@ -339,9 +359,7 @@ function Chat:start(turn)
     })
   end)
   if not worked then
-    -- an error of ours has its kind in it
-    err = type(request) == "table" and request
-      or require("opperchat.errors").new("api", "misuse", tostring(without_place(request)))
+    err = type(request) == "table" and request or mistake(request)
     request = nil
   end
   self.request = request
@@ -353,17 +371,6 @@ end
 -- ---------------------------------------------------------------------------
 -- The question
 -- ---------------------------------------------------------------------------
-
-local function trim(lines)
-  local first, last = 1, #lines
-  while first <= last and lines[first]:find("^%s*$") do
-    first = first + 1
-  end
-  while last >= first and lines[last]:find("^%s*$") do
-    last = last - 1
-  end
-  return vim.list_slice(lines, first, last)
-end
 
 -- Takes the questions out of the conversation whose answers the user has undone.
 -- Returns the text of the first of them.
@@ -384,10 +391,40 @@ function Chat:forget_undone()
   return text
 end
 
+-- Where the next question begins, right below its heading; nil when there is no
+-- heading and the buffer cannot be changed now. Undo takes the end of an answer
+-- away; redo puts the text back, and the mark stays where undo has left it.
+function Chat:question_row()
+  local own, turn = self.page, self.turns[#self.turns]
+  local is_open = turn and (not turn.ending or undo.undone(own.buffer)[turn.ending])
+  if is_open and not self:conclude(turn) then
+    return nil
+  end
+  local row = own:where(self.prompt)
+  local first = turn and own:where(turn.note) + 1 or own:where(self.first)
+  if row > first and own:lines(row - 1, row)[1] == QUESTION then
+    return row
+  end
+  local index = markdown.find_last(own:lines(first), QUESTION)
+  if not index and row >= first then
+    return row -- the user has changed the heading
+  elseif not index then
+    own:go_to_end()
+    return self:write_heading() and own:where(self.prompt) or nil
+  end
+  row = first + index
+  local last, column = own:ending()
+  if row > last and not own:replace(last, column, last, column, { "", "" }) then
+    return nil
+  end
+  self.prompt = own:mark(row, 0, false)
+  return row
+end
+
 -- What the user has written below the last heading.
 function Chat:draft()
-  local row = self.page:where(self.prompt)
-  return trim(self.page:lines(row))
+  local row = self:question_row()
+  return row and markdown.trim(self.page:lines(row))
 end
 
 -- Puts lines below the last heading, in the place of what is there.
@@ -395,7 +432,16 @@ function Chat:set_draft(lines)
   local row = self.page:where(self.prompt)
   local last, column = self.page:ending()
   self.page:begin_step()
-  return self.page:replace(row, 0, last, column, lines)
+  return self.page:replace(row, 0, last, column, vim.list_extend({ "" }, lines))
+end
+
+-- Whether the lines are what stands below the last heading.
+function Chat:is_draft(lines)
+  local there = self.page:lines((self.page:where(self.prompt)))
+  if there[1] == "" then
+    table.remove(there, 1)
+  end
+  return vim.deep_equal(lines, there)
 end
 
 -- The lines of a question: what is there already, the question, the context.
@@ -413,22 +459,48 @@ local function compose(...)
 end
 
 local function lines_of(question)
-  return trim(vim.split((question or ""):gsub("\r\n?", "\n"), "\n", { plain = true }))
+  return markdown.trim(vim.split((question or ""):gsub("\r\n?", "\n"), "\n", { plain = true }))
 end
 
 ---Whether an answer is on its way.
 ---@return boolean
 function Chat:is_busy()
-  return self.request ~= nil
+  local turn = self.turns[#self.turns]
+  return turn ~= nil and not turn.is_over
+end
+
+-- Whether a question can be written now; says why not.
+function Chat:is_ready()
+  if self.is_closed then
+    chat.notify("this conversation is closed; :Opper begins another", "WARN")
+  elseif self:is_busy() then
+    chat.notify("an answer is on its way; :OpperStop ends it", "WARN")
+  else
+    return true
+  end
+  return false
+end
+
+local function refused()
+  chat.notify("the buffer cannot be changed now", "WARN")
+  return false
 end
 
 ---Puts a question below the last heading, to be completed there.
 ---@param context string[] lines of Markdown
+---@return boolean worked
 function Chat:prepare(context)
+  if not self:is_ready() then
+    return false
+  end
   self:forget_undone()
-  local lines = compose(self:draft(), context)
+  local draft = self:draft()
+  if not draft then
+    return refused()
+  end
+  local lines = compose(draft, context)
   vim.list_extend(lines, { "", "" })
-  self:set_draft(lines)
+  return self:set_draft(lines) or refused()
 end
 
 ---Asks what is below the last heading, and what is given.
@@ -436,12 +508,14 @@ end
 ---@param context? string[] lines of Markdown
 ---@return boolean asked
 function Chat:ask(question, context)
-  if self:is_busy() then
-    chat.notify("an answer is on its way; :OpperStop ends it", "WARN")
+  if not self:is_ready() then
     return false
   end
   local undone = self:forget_undone()
   local draft, given = self:draft(), compose(lines_of(question), context or {})
+  if not draft then
+    return refused()
+  end
   if undone and #given > 0 and table.concat(draft, "\n") == undone then
     draft = {} -- a new question in the place of the one that was taken back
   end
@@ -451,8 +525,7 @@ function Chat:ask(question, context)
     return false
   end
   local own = self.page
-  local row = own:where(self.prompt)
-  local is_set = vim.deep_equal(lines, own:lines(row)) or self:set_draft(lines)
+  local is_set = self:is_draft(lines) or self:set_draft(lines)
   local turn = {
     prompt = self.prompt, text = table.concat(lines, "\n"), pending = {}, tail = "",
     heading = answer_heading(), is_kept = false,
@@ -465,8 +538,7 @@ function Chat:ask(question, context)
     end
   end
   if not (is_set and own:write("\n\n" .. turn.heading .. "\n\n")) then
-    chat.notify("the buffer cannot be changed now", "WARN")
-    return false
+    return refused()
   end
   self.turns[#self.turns + 1] = turn
   turn.step = undo.step(own.buffer)
@@ -494,6 +566,11 @@ end
 function Chat:close()
   self.is_closed = true
   chats[self.page.buffer] = nil
+  -- the buffer may go on without us
+  pcall(api.nvim_del_augroup_by_id, self.group)
+  for _, key in ipairs(self.keys) do
+    pcall(vim.keymap.del, "n", key, { buffer = self.page.buffer })
+  end
   if current == self then
     current = nil
   end
@@ -509,6 +586,7 @@ local function set_keys(self)
   local function map(key, what, fn)
     if key then
       vim.keymap.set("n", key, fn, { buffer = self.page.buffer, desc = "Opper: " .. what })
+      self.keys[#self.keys + 1] = key
     end
   end
   map(keys.send, "send what is below the last heading", function()
@@ -520,11 +598,16 @@ local function set_keys(self)
 end
 
 local function watch(self)
+  self.group = api.nvim_create_augroup("opperchat" .. self.number, {})
   local function on(event, callback)
-    api.nvim_create_autocmd(event, { buffer = self.page.buffer, callback = callback })
+    api.nvim_create_autocmd(event, {
+      group = self.group, buffer = self.page.buffer, callback = callback,
+    })
   end
   on("BufEnter", function()
-    current = self
+    if not self.is_closed then
+      current = self
+    end
   end)
   on("TextChanged", function()
     self:annotate()
@@ -534,15 +617,20 @@ local function watch(self)
   end)
 end
 
--- A conversation with these lines in its buffer, the last of which is the
--- beginning of the next question.
+-- A conversation with these lines in its buffer, the last of which are
+-- the heading of the next question and two that are empty.
 local function new(lines)
   define_highlights()
   count = count + 1
+  local own, problem = page.new(count, lines)
+  if problem then
+    chat.notify(problem, "WARN")
+  end
   local self = setmetatable({
-    number = count, page = page.new(count, lines), turns = {}, status = "", is_closed = false,
+    number = count, page = own, turns = {}, keys = {}, status = "", is_closed = false,
   }, Chat)
-  self.prompt = self.page:mark(#lines - 1, 0, false)
+  self.first = self.page:mark(#lines - 3, 0, false)
+  self.prompt = self.page:mark(#lines - 2, 0, false)
   chats[self.page.buffer], current = self, self
   set_keys(self)
   watch(self)
@@ -567,12 +655,34 @@ local function text_of(content)
   return table.concat(parts, "\n\n")
 end
 
----Goes on with a conversation out of a journal.
+-- The conversation that is kept in a file, if it is open in this Neovim.
+local function find_open(path)
+  local real = (vim.uv or vim.loop).fs_realpath
+  local wanted = real(path)
+  for _, each in pairs(chats) do
+    if each.journal and wanted and real(each.journal) == wanted then
+      return each
+    end
+  end
+end
+
+---Goes on with a conversation out of a journal. One that is open already is
+---the one that is returned.
 ---@param path string
 ---@return opperchat.nvim.Chat
 function chat.resume(path)
+  local open = find_open(path)
+  if open then
+    return open
+  end
   local reader = setmetatable({}, Chat)
-  reader:converse(path)
+  local worked, problem = pcall(reader.converse, reader, path)
+  if not worked and type(problem) == "table" and problem.code == "locked" then
+    error(("the conversation '%s' is open in another program"):format(
+      vim.fn.fnamemodify(path, ":t:r")), 0)
+  elseif not worked then
+    error(problem, 0)
+  end
   local lines = {}
   local model = answer_heading()
   for _, message in ipairs(reader.conversation:messages()) do
@@ -584,7 +694,7 @@ function chat.resume(path)
     end
   end
   local self = new(vim.list_extend(lines, { QUESTION, "", "" }))
-  self.conversation = reader.conversation
+  self.conversation, self.journal = reader.conversation, reader.journal
   return self
 end
 
@@ -592,7 +702,8 @@ end
 ---@param buffer? integer
 ---@return opperchat.nvim.Chat?
 function chat.get(buffer)
-  return chats[buffer or api.nvim_get_current_buf()] or not buffer and current or nil
+  local self = chats[buffer or api.nvim_get_current_buf()] or not buffer and current or nil
+  return self and not self.is_closed and self or nil
 end
 
 ---All conversations there are.

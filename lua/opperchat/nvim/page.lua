@@ -22,6 +22,7 @@ Page.__index = Page
 ---@param number integer for its name
 ---@param lines string[] what is in it
 ---@return opperchat.nvim.Page
+---@return string? problem of an autocommand for Markdown
 function page.new(number, lines)
   local buffer = api.nvim_create_buf(true, true)
   api.nvim_buf_set_name(buffer, "opper://" .. number)
@@ -30,11 +31,14 @@ function page.new(number, lines)
   vim.bo[buffer].undolevels = -1
   api.nvim_buf_set_lines(buffer, 0, -1, false, lines)
   vim.bo[buffer].undolevels = GLOBAL_LEVELS
-  vim.bo[buffer].filetype = "markdown"
+  -- others' autocommands; one that fails is no reason to have no conversation
+  local worked, problem = pcall(function()
+    vim.bo[buffer].filetype = "markdown"
+  end)
   -- what a plugin for Markdown may have set
   vim.bo[buffer].buftype = "nofile"
   vim.bo[buffer].swapfile = false
-  return setmetatable({ buffer = buffer }, Page)
+  return setmetatable({ buffer = buffer }, Page), not worked and tostring(problem) or nil
 end
 
 function Page:is_loaded()
@@ -144,6 +148,16 @@ function Page:write(text)
     pcall(api.nvim_win_set_cursor, window, { last + 1, last_column })
   end
   return true
+end
+
+---The line ends that are missing for an empty line where the answer ends.
+---@return string
+function Page:gap()
+  local row, column = self:where(self.place)
+  if column > 0 then
+    return "\n\n"
+  end
+  return row > 0 and self:lines(row - 1, row)[1] ~= "" and "\n" or ""
 end
 
 ---The lines from a row on.

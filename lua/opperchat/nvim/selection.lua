@@ -1,6 +1,9 @@
 ---The text of a range, as context for a question.
 local selection = {}
 
+-- The column that is wanted after `$`; v:maxcol is not there before Neovim 0.9.
+local MAXCOL = 2147483647
+
 -- From a byte in one line to a character in another, as Visual mode means it.
 local function charwise(lines, first, last)
   local final = lines[#lines]
@@ -20,10 +23,24 @@ local function cells_of(line, column)
   return before + 1, before + math.max(vim.fn.strdisplaywidth(character, before), 1)
 end
 
+-- Whether the last Visual selection went to the end of each of its lines, with
+-- `$`. That is in no mark, so the selection is made once more.
+local function is_to_the_ends()
+  local view = vim.fn.winsaveview()
+  vim.cmd("noautocmd silent normal! gv")
+  local wanted = vim.fn.getcurpos()[5]
+  vim.cmd("noautocmd silent normal! \27")
+  vim.fn.winrestview(view)
+  return wanted == MAXCOL
+end
+
 local function blockwise(lines, first, last)
   local left, right = cells_of(lines[1], first)
   local other_left, other_right = cells_of(lines[#lines], math.min(last, #lines[#lines] + 1))
   left, right = math.min(left, other_left), math.max(right, other_right)
+  if is_to_the_ends() then
+    right = math.huge
+  end
   for i, line in ipairs(lines) do
     local cell, kept = 0, {}
     for _, character in ipairs(vim.fn.split(line, "\\zs")) do
