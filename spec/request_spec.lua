@@ -642,7 +642,7 @@ describe("inside a handler", function()
     local request
     request = converse():start("Hi", {
       on_delta = function()
-        waited = waited or request:wait()
+        waited = waited or request:wait(5)
       end,
       on_event = function(event)
         assert.equal(0, endings)
@@ -659,6 +659,20 @@ describe("inside a handler", function()
     assert.equal("ab", waited.content)
     -- what was being told when the end came is not told behind it
     assert.truthy(#events <= 2)
+  end)
+
+  it("a request whose end has arrived may be waited for", function()
+    server:default { chunks = sse.answer("a", "b") }
+    local waited
+    local request
+    request = converse():start("Hi", {
+      on_delta = function()
+        waited = waited or request:wait(5)
+      end,
+    })
+    step_until(function() return request:state() == "done" end)
+    assert.same({}, poll_until(all_ended))
+    assert.equal("ab", waited.content)
   end)
 
   it("the collector may run, and the conversation be closed", function()

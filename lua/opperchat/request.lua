@@ -199,15 +199,24 @@ local function open(self)
   return core.open(self, "request")
 end
 
+-- Tells what has arrived of one request, within a handler of another or its own.
+local function deliver(self)
+  local ok, err = pcall(core.deliver, self)
+  if not ok then
+    core.request_abort(self)
+    error(err, 0)
+  end
+end
+
 -- Lets the client move, and tells what there is to tell: of everybody, or
 -- within a handler, where others have to wait, of this request alone.
 local function move(self, state, client_state, seconds)
   if client_state.is_draining then
-    core.step(state.client, seconds, true)
-    local ok, err = pcall(core.deliver, self)
-    if not ok then
-      core.request_abort(self)
-      error(err, 0)
+    -- when its end is there already, nothing more may ever come to wait for
+    deliver(self)
+    if not state.is_finished then
+      core.step(state.client, seconds, true)
+      deliver(self)
     end
   else
     driver.move(state.client, seconds)
