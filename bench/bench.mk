@@ -5,17 +5,17 @@ CURL_LIBS ?= -lcurl
 BENCH_COMPILE = $(CC) -O2 -std=c99 -D_GNU_SOURCE $(WARNINGS)
 
 .PHONY: bench-programs
-bench-programs: build/bench/server build/bench/floor
+bench-programs: build/bench/server build/bench/each build/bench/floor
 
-build/bench/server: bench/server.c
+build/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	$(call say,CC $<)
 	$(Q)$(BENCH_COMPILE) -o $@ $<
 
-build/bench/floor: bench/floor.c
+build/bench/floor: $(wildcard bench/floor/*.c) bench/floor/floor.h
 	@mkdir -p $(@D)
-	$(call say,CC $<)
-	$(Q)$(BENCH_COMPILE) $(CURL_CFLAGS) -o $@ $< $(CURL_LIBS)
+	$(call say,CC bench/floor)
+	$(Q)$(BENCH_COMPILE) $(CURL_CFLAGS) -o $@ $(filter %.c,$^) $(CURL_LIBS)
 
 # -- How good the estimate of tokens is ----------------------------------------
 

@@ -1,40 +1,59 @@
--- One stream whose chunks come as fast as they can.
+-- One stream, whose chunks come as fast as they can or at a pace.
 --
---   lua bench/burst.lua BASE_URL CHUNKS SIZE
+--   lua bench/burst.lua MODE BASE_URL CHUNKS SIZE
 --
--- The deltas of one read are handed over together. Prints `cpu SECONDS`, the
--- bytes of text handed over and the garbage in Lua memory beyond them.
+--   delta     on_delta gets the text
+--   event     on_event gets an event for it
+--   garbage   the first, without a collector, to see what it leaves behind
+--   event-garbage   the same for events
+--
+-- The stream has CHUNKS chunks of SIZE bytes of text, or of a call's arguments.
+-- Prints `cpu SECONDS` and `calls N`, how often the handler was called.
 
 package.path = arg[0]:gsub("[^/]*$", "?.lua;") .. package.path
 
 local material = require "material"
 local opperchat = require "opperchat"
+local ours = require "ours"
 
-local client = opperchat.client{ base_url = arg[1], api_key = "test", max_response_bytes = 2 ^ 31 }
+local mode, base_url = arg[1], arg[2]
+local chunks, size = material.numbers(3)
+local client = ours.client(base_url)
 local chat = opperchat.conversation{ client = client, model = "m" }
 
 local bytes, calls = 0, 0
-collectgarbage()
-collectgarbage("stop")
-local before = collectgarbage("count")
-local after
-material.measure(function()
-  local request = assert(chat:start("Count.", {
-    on_delta = function(text)
-      bytes = bytes + #text
-      calls = calls + 1
-    end,
-  }))
-  while not (request:state() == "done" or request:state() == "failed") do
-    client:poll(1)
-  end
-  after = collectgarbage("count")
-  local reply = assert(request:wait())
-  assert(#reply.content == bytes, "text was lost")
-end)
-assert(bytes >= tonumber(arg[2]) * tonumber(arg[3]) * 0.9, "too little text")
-print(("bytes %d"):format(bytes))
-print(("calls %d"):format(calls))
--- the final reply holds the whole text once more
-print(("garbage %.3f"):format(((after - before) * 1024 - bytes * 2) / bytes))
+
+local HANDLERS = {
+  delta = { on_delta = function(text)
+    bytes = bytes + #text
+    calls = calls + 1
+  end },
+  event = { on_event = function(event)
+    bytes = bytes + #(event.text or event.arguments)
+    calls = calls + 1
+  end },
+}
+
+local function run(handlers)
+  local request = assert(chat:start("Count.", handlers))
+  ours.finish(client)
+  return assert(request:wait())
+end
+
+if mode:find("garbage") then
+  local watch = material.watch_garbage(chunks, size)
+  run(mode == "garbage" and { on_delta = watch.add } or { on_event = function(event)
+    watch.add(event.text or event.arguments)
+  end })
+  watch.report()
+else
+  local reply
+  ours.measure(function()
+    reply = run(HANDLERS[mode])
+  end)
+  print(("calls %d"):format(calls))
+  local call = reply.tool_calls and reply.tool_calls[1]
+  assert(#(call and call.arguments_json or reply.content) == bytes, "text was lost")
+  assert(bytes >= chunks * size, "too little text")
+end
 client:close()

@@ -9,10 +9,12 @@
 package.path = arg[0]:gsub("[^/]*$", "?.lua;") .. package.path
 
 local core = require "opperchat.core"
+local material = require "material"
 local opperchat = require "opperchat"
+local ours = require "ours"
 
 local streams = tonumber(arg[2])
-local client = opperchat.client{ base_url = arg[1], api_key = "test" }
+local client = ours.client(arg[1])
 local letters = 0
 for _ = 1, streams do
   assert(opperchat.conversation{ client = client, model = "m" }:start("Count.", {
@@ -29,10 +31,6 @@ local function poll()
   return (os.clock() - start) * 1000, active
 end
 
-local function at(sorted, share)
-  return sorted[math.max(1, math.ceil(#sorted * share))]
-end
-
 local times, active = {}, streams
 local next_frame = core.now()
 while active > 0 do
@@ -42,17 +40,15 @@ while active > 0 do
   next_frame = next_frame + 1 / 60
   core.sleep(next_frame - core.now())
 end
-table.sort(times)
 assert(letters > 0)
 
 local idle = {}
 for i = 1, 1001 do
   idle[i] = poll()
 end
-table.sort(idle)
 
-print(("median %.4f"):format(at(times, 0.5)))
-print(("p99 %.4f"):format(at(times, 0.99)))
-print(("worst %.4f"):format(times[#times]))
-print(("idle %.4f"):format(at(idle, 0.5)))
+print(("median %.4f"):format(material.at_share(times, 0.5)))
+print(("p99 %.4f"):format(material.at_share(times, 0.99)))
+print(("worst %.4f"):format(material.at_share(times, 1)))
+print(("idle %.4f"):format(material.at_share(idle, 0.5)))
 client:close()

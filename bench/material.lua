@@ -58,19 +58,78 @@ function material.body(messages, prompt)
   return '{"model":"m","messages":[' .. table.concat(parts, ",") .. "]}"
 end
 
---- Runs `work` and prints the CPU seconds this process spent on it. What was
---- garbage before is collected before.
+--- Runs `work` and prints the CPU seconds this process spent on it, and those
+--- that passed. What was garbage before is collected before.
 ---@param work fun()
-function material.measure(work)
+---@param now fun(): number seconds of any clock that goes on while this waits
+function material.measure(work, now)
   collectgarbage()
   collectgarbage()
-  local start = os.clock()
+  local began, start = now(), os.clock()
   work()
-  print(string.format("cpu %.6f", os.clock() - start))
+  local spent = os.clock() - start
+  print(("cpu %.6f"):format(spent))
+  print(("wall %.6f"):format(now() - began))
 end
 
---- Sizes of the cases: the scripts and the floor must do the same work.
-material.history = { requests = 10, messages = 10000, size = 1000, prompt = "And in 3D?" }
-material.requests = { requests = 1000, messages = 2, size = 430, prompt = "And in 3D?" }
+--- The number of which `share` of all are no larger; sorts them.
+---@param values number[]
+---@param share number
+---@return number
+function material.at_share(values, share)
+  table.sort(values)
+  return values[math.min(#values, math.floor(#values * share) + 1)]
+end
+
+--- Sees what is allocated from the first call of a handler on until a later one that
+--- has half of the text behind it, and is not held by the strings that were handed
+--- over: those are kept here.
+---
+--- `add(text)` is for the handler; `report()` prints the bytes per chunk.
+---@param chunks integer
+---@param size integer bytes of text in each
+function material.watch_garbage(chunks, size)
+  local watch, calls, bytes, first_bytes, garbage = {}, 0, 0, nil, nil
+  watch.kept = {}
+  for i = 1, chunks + 1 do
+    watch.kept[i] = false
+  end
+  -- a collection that is asked for sets the collector going again on 5.1
+  local function collect()
+    collectgarbage()
+    collectgarbage("stop")
+  end
+  function watch.add(text)
+    calls = calls + 1
+    watch.kept[calls] = text
+    bytes = bytes + #text
+    if not first_bytes then
+      collect()
+      first_bytes = bytes
+    elseif not garbage and bytes >= chunks * size / 2 then
+      local before = collectgarbage("count")
+      collect()
+      garbage = (before - collectgarbage("count")) * 1024 / (bytes - first_bytes) * size
+    end
+  end
+  function watch.report()
+    print(("garbage %.3f"):format(assert(garbage, "all of it came in one call")))
+    print(("calls %d"):format(calls))
+  end
+  return watch
+end
+
+--- Arguments behind the modes of a script.
+---@param first integer
+---@return number? ...
+function material.numbers(first)
+  local found = {}
+  for i = first, #arg do
+    found[#found + 1] = tonumber(arg[i])
+  end
+  return (table.unpack or unpack)(found) -- luacheck: ignore
+end
+
+material.prompt = "And in 3D?"
 
 return material

@@ -16,7 +16,7 @@ local opperchat = require "opperchat"
 local policy = require "opperchat.policy"
 
 local ROUNDS = 5
-local work = material.history
+local work = { messages = 10000, size = 1000 }
 
 -- Turns of four messages: a question, a call, its result and an answer.
 local client = opperchat.client{ base_url = "http://127.0.0.1:1", api_key = "test" }

@@ -19,7 +19,9 @@
  *   /plain/              a chat completion of about 500 bytes
  *   /burst/N/SIZE/       a stream of N chunks with SIZE bytes of text each,
  *                        as fast as the socket takes it
+ *   /tools/N/SIZE/       the same of one tool call: fragments of arguments
  *   /paced/N/MICROS/     a stream of N chunks, one each MICROS microseconds
+ *   /single/N/MICROS/    the same, but a late chunk puts off those behind it
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -50,7 +52,10 @@
 #define EVENTS_MAX 256
 
 enum conn_state { READ_HEAD, READ_BODY, WRITE, PACED };
-enum route_kind { ROUTE_NONE, ROUTE_PLAIN, ROUTE_BURST, ROUTE_PACED };
+enum route_kind {
+  ROUTE_NONE, ROUTE_PLAIN, ROUTE_BURST, ROUTE_TOOLS, ROUTE_PACED,
+  ROUTE_SINGLE
+};
 
 struct route {
   enum route_kind kind;
@@ -66,8 +71,7 @@ struct block {
 };
 
 struct burst {
-  unsigned long count;
-  unsigned long size;
+  struct route route;
   struct block block;
 };
 
@@ -182,14 +186,32 @@ static void answer(struct block *block, const char *status,
 static const char role_event[] =
   CHUNK_HEAD DELTA_HEAD "{\"role\":\"assistant\",\"content\":\"\"}" DELTA_TAIL;
 
+static const char stop_event[] =
+  CHUNK_HEAD DELTA_HEAD
+  "{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n";
+
 static const char end_events[] =
-  CHUNK_HEAD DELTA_HEAD "{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n"
   CHUNK_HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":9,"
   "\"completion_tokens\":100,\"total_tokens\":109,"
   "\"prompt_tokens_details\":{\"cached_tokens\":0},"
   "\"completion_tokens_details\":{\"reasoning_tokens\":0},"
   "\"cost\":0.00001}}\n\n"
   "data: [DONE]\n\n";
+
+/* A call whose arguments are one text. */
+#define CALL_HEAD \
+  CHUNK_HEAD DELTA_HEAD "{\"tool_calls\":[{\"index\":0,"
+#define CALL_TAIL "\"}}]}" DELTA_TAIL
+
+static const char call_start[] =
+  CALL_HEAD "\"id\":\"call_DdmO9pD3xa9XTPNJ32zg2hcA\","
+  "\"type\":\"function\",\"function\":{\"name\":\"write\","
+  "\"arguments\":\"{\\\"text\\\":\\\"" CALL_TAIL;
+
+static const char call_end[] =
+  CALL_HEAD "\"function\":{\"arguments\":\"\\\"}" CALL_TAIL
+  CHUNK_HEAD DELTA_HEAD
+  "{},\"logprobs\":null,\"finish_reason\":\"tool_calls\"}]}\n\n";
 
 /* What the model says, over and over. Deltas are slices of it, so that text
    varies from chunk to chunk, with a line break now and then. */
@@ -206,23 +228,43 @@ static const char speech[] =
   "similar words get similar arrows, and that is how a search engine finds "
   "a page on kittens when you ask it for young cats. ";
 
-/* Appends the event whose text is the number'th slice of the speech. */
-static void add_delta(struct block *block, unsigned long number,
-                      unsigned long size) {
-  static const char head[] = CHUNK_HEAD DELTA_HEAD "{\"content\":\"";
-  static const char tail[] = "\"}" DELTA_TAIL;
+/* Appends the number'th slice of the speech; `newline` is how a line break
+   is written. */
+static void add_slice(struct block *block, unsigned long number,
+                      unsigned long size, const char *newline) {
   const size_t cycle = sizeof(speech) - 1;
   size_t at = (size_t)((unsigned long long)number * size % cycle);
   unsigned long i;
 
-  block_add(block, head, sizeof(head) - 1);
   for(i = 0; i < size; i++) {
     if(speech[at] == '\n')
-      block_add(block, "\\n", 2);
+      block_add(block, newline, strlen(newline));
     else
       block_add(block, &speech[at], 1);
     at = at + 1 == cycle ? 0 : at + 1;
   }
+}
+
+/* Appends the event whose text is such a slice. */
+static void add_delta(struct block *block, unsigned long number,
+                      unsigned long size) {
+  static const char head[] = CHUNK_HEAD DELTA_HEAD "{\"content\":\"";
+  static const char tail[] = "\"}" DELTA_TAIL;
+
+  block_add(block, head, sizeof(head) - 1);
+  add_slice(block, number, size, "\\n");
+  block_add(block, tail, sizeof(tail) - 1);
+}
+
+/* The same as a fragment of the arguments, a JSON text in a JSON text. */
+static void add_fragment(struct block *block, unsigned long number,
+                         unsigned long size) {
+  static const char head[] =
+    CALL_HEAD "\"function\":{\"arguments\":\"";
+  static const char tail[] = CALL_TAIL;
+
+  block_add(block, head, sizeof(head) - 1);
+  add_slice(block, number, size, "\\\\n");
   block_add(block, tail, sizeof(tail) - 1);
 }
 
@@ -233,29 +275,46 @@ static void add_http_chunk(struct block *block, const char *bytes,
   block_add(block, "\r\n", 2);
 }
 
+static void add_events(struct block *events, const struct route *route) {
+  int is_call = route->kind == ROUTE_TOOLS;
+  unsigned long i;
+
+  block_add(events, role_event, sizeof(role_event) - 1);
+  if(is_call)
+    block_add(events, call_start, sizeof(call_start) - 1);
+  for(i = 0; i < route->count; i++) {
+    if(is_call)
+      add_fragment(events, i, route->param);
+    else
+      add_delta(events, i, route->param);
+  }
+  if(is_call)
+    block_add(events, call_end, sizeof(call_end) - 1);
+  else
+    block_add(events, stop_event, sizeof(stop_event) - 1);
+  block_add(events, end_events, sizeof(end_events) - 1);
+}
+
 /* The whole stream, its head included, is rendered once and kept: serving it
    is then nothing but send(). NULL when it would be too much. */
-static const struct block *burst_block(unsigned long count,
-                                       unsigned long size) {
+static const struct block *burst_block(const struct route *route) {
   struct block events = { NULL, 0, 0 };
   struct burst *burst;
   size_t i, at;
 
   for(i = 0; i < server.bursts_len; i++) {
     burst = &server.bursts[i];
-    if(burst->count == count && burst->size == size)
+    if(burst->route.kind == route->kind &&
+       burst->route.count == route->count &&
+       burst->route.param == route->param)
       return &burst->block;
   }
-  if(server.bursts_len == BURSTS_MAX || size > TEXT_MAX ||
-     count > BURST_BYTES_MAX / (size + sizeof(role_event)))
+  if(server.bursts_len == BURSTS_MAX || route->param > TEXT_MAX ||
+     route->count > BURST_BYTES_MAX / (route->param + sizeof(role_event)))
     return NULL;
   burst = &server.bursts[server.bursts_len++];
-  burst->count = count;
-  burst->size = size;
-  block_add(&events, role_event, sizeof(role_event) - 1);
-  for(i = 0; i < count; i++)
-    add_delta(&events, i, size);
-  block_add(&events, end_events, sizeof(end_events) - 1);
+  burst->route = *route;
+  add_events(&events, route);
   block_add(&burst->block, STREAM_HEAD, sizeof(STREAM_HEAD) - 1);
   for(at = 0; at < events.len; at += HTTP_CHUNK)
     add_http_chunk(&burst->block, events.data + at,
@@ -296,7 +355,10 @@ static void render_answers(void) {
     add_delta(&event, i, PACED_SIZE);
     add_http_chunk(&server.paced[i], event.data, event.len);
   }
-  add_http_chunk(&server.paced_end, end_events, sizeof(end_events) - 1);
+  event.len = 0;
+  block_add(&event, stop_event, sizeof(stop_event) - 1);
+  block_add(&event, end_events, sizeof(end_events) - 1);
+  add_http_chunk(&server.paced_end, event.data, event.len);
   add_http_chunk(&server.paced_end, "", 0);
   free(event.data);
 }
@@ -387,8 +449,12 @@ static struct route parse_route(const char *path) {
     route.kind = ROUTE_PLAIN;
   else if(sscanf(path, "/burst/%lu/%lu/", &route.count, &route.param) == 2)
     route.kind = ROUTE_BURST;
+  else if(sscanf(path, "/tools/%lu/%lu/", &route.count, &route.param) == 2)
+    route.kind = ROUTE_TOOLS;
   else if(sscanf(path, "/paced/%lu/%lu/", &route.count, &route.param) == 2)
     route.kind = ROUTE_PACED;
+  else if(sscanf(path, "/single/%lu/%lu/", &route.count, &route.param) == 2)
+    route.kind = ROUTE_SINGLE;
   return route;
 }
 
@@ -418,12 +484,14 @@ static void conn_answer(struct conn *conn) {
   conn->state = WRITE;
   if(conn->route.kind == ROUTE_PLAIN)
     block = &server.plain;
-  else if(conn->route.kind == ROUTE_BURST) {
-    block = burst_block(conn->route.count, conn->route.param);
+  else if(conn->route.kind == ROUTE_BURST ||
+          conn->route.kind == ROUTE_TOOLS) {
+    block = burst_block(&conn->route);
     if(!block)
       block = &server.refused;
   }
-  else if(conn->route.kind == ROUTE_PACED) {
+  else if(conn->route.kind == ROUTE_PACED ||
+          conn->route.kind == ROUTE_SINGLE) {
     block = &server.paced_start;
     conn->state = PACED;
     conn->sent = 0;
@@ -541,6 +609,8 @@ static int conn_run(struct conn *conn) {
 static int conn_pace(struct conn *conn, uint64_t now) {
   if(now - conn->due_ns > server.late_ns)
     server.late_ns = now - conn->due_ns;
+  if(conn->route.kind == ROUTE_SINGLE)
+    conn->due_ns = now;
   conn->due_ns += conn->route.param * 1000ull;
   heap_settle(conn->heap_at);
   if(conn->out_left)            /* the client is slow: wait for it */

@@ -94,7 +94,7 @@ describe("the doctor", function()
 
   local function stream_well()
     server:stream({ event("1 2 3 "), event("4 5 6 "), event("7 8", "stop"), USAGE, DONE },
-      { pause = 0.03 })
+      { pause = 0.03 * SLOW })
   end
 
   -- This line has this status and says this.

@@ -39,7 +39,7 @@ local COMMON = [[
   master_process off;
   pid @folder/nginx.pid;
   error_log @folder/error.log;
-  events {}
+  events { worker_connections @connections; }
   http {
     access_log off;
     client_body_temp_path @folder/body;
@@ -85,7 +85,8 @@ end
 --- Starts it; returns when it listens.
 ---@param servers string its `server` blocks: @folder is the folder, @port1 and so on
 ---   free ports, @NAME what `given` has under this name
----@param given { ports: integer, [string]: any } how many ports, all of them used
+---@param given { ports: integer, connections?: integer, [string]: any } how many ports, all
+---   of them used, and connections at once (512)
 ---@return table? front { folder, ports }
 ---@return string? problem why there is none
 function Nginx.start(servers, given)
@@ -103,7 +104,9 @@ function Nginx.start(servers, given)
   config = config:gsub("@port(%d+)", function(i)
     return tostring(self.ports[tonumber(i)])
   end):gsub("@(%l+)", function(name)
-    return tostring(name == "folder" and self.folder or assert(given[name], name))
+    local value = name == "folder" and self.folder or given[name]
+      or name == "connections" and 512
+    return tostring(assert(value, name))
   end)
   shell.write_file(self.folder .. "/nginx.conf", config)
   script = shell.write_file(self.folder .. "/run.sh", RUN)

@@ -1,6 +1,6 @@
--- Requests with a long history: 10,000 messages, 10 MB in all.
+-- Requests one after another, with a history of MESSAGES messages of SIZE bytes.
 --
---   lua bench/history.lua BASE_URL
+--   lua bench/posts.lua BASE_URL REQUESTS MESSAGES SIZE
 --
 -- Prints `cpu SECONDS` of the requests alone; building the history is not in it.
 
@@ -8,20 +8,21 @@ package.path = arg[0]:gsub("[^/]*$", "?.lua;") .. package.path
 
 local material = require "material"
 local opperchat = require "opperchat"
+local ours = require "ours"
 
-local work = material.history
-local client = opperchat.client{ base_url = arg[1], api_key = "test" }
+local requests, count, size = material.numbers(2)
+local client = ours.client(arg[1])
 local chat = opperchat.conversation{ client = client, model = "m" }
-for _, message in ipairs(material.messages(work.messages, work.size)) do
+for _, message in ipairs(material.messages(count, size)) do
   chat:append(message.role, message.content)
 end
 
-material.measure(function()
-  for _ = 1, work.requests do
-    local reply = assert(chat:send(work.prompt))
+ours.measure(function()
+  for _ = 1, requests do
+    local reply = assert(chat:send(material.prompt))
     assert(reply.finish_reason == "stop" and #reply.content > 100)
     chat:undo()
   end
 end)
-assert(#chat == work.messages)
+assert(#chat == count)
 client:close()
