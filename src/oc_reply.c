@@ -403,18 +403,6 @@ oc_code oc_reply_whole(oc_reply *reply, const char *json, size_t len,
   return oc_reply_finish(reply);
 }
 
-/* Where a string ends: its closing quote; NULL: not a plain JSON string. */
-static const char *string_end(const char *at, const char *end) {
-  while(at < end && *at != '"') {
-    if((unsigned char)*at < 0x20)
-      return NULL;
-    if(*at == '\\' && ++at == end)
-      return NULL;
-    at++;
-  }
-  return at < end ? at : NULL;
-}
-
 static oc_code add_like(oc_reply *reply, oc_slice raw) {
   switch(reply->like_target) {
   case OC_TARGET_CONTENT:
@@ -445,7 +433,7 @@ static int is_like_last(oc_reply *reply, const char *data, size_t len,
     return 0;
   string = data + reply->like_at;
   end = data + len - behind;
-  if(string_end(string, data + len) != end)
+  if(oc_json_string_end(string, data + len) != end)
     return 0;
   raw.text = string;
   raw.len = (size_t)(end - string);
