@@ -558,13 +558,17 @@ static oc_code write_message(oc_buf *out, const oc_reply *reply,
 oc_code oc_reply_message(const oc_reply *reply, int is_partial,
                          oc_message **out) {
   int has_calls = reply->calls.count && !is_partial;
+  size_t size = oc_reply_size(reply);
   oc_buf buf;
   oc_code code;
   oc_buf_init(&buf, (size_t)-1 / 2);
-  code = is_partial ? write_text(&buf, reply)
-                    : write_message(&buf, reply, has_calls);
+  /* a few escapes fit in as well */
+  code = oc_message_room(&buf, size + size / 16 + 64);
   if(!code)
-    code = oc_message_own(out, buf.data, buf.len, has_calls);
+    code = is_partial ? write_text(&buf, reply)
+                      : write_message(&buf, reply, has_calls);
+  if(!code)
+    *out = oc_message_own(&buf, has_calls);
   oc_buf_free(&buf);
   return code;
 }
