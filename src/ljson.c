@@ -97,7 +97,7 @@ static int push_reader_error(lua_State *L, const oc_json *reader) {
   return 3;
 }
 
-/* Whether a raw string has an escape of half a surrogate pair, paired or not. */
+/* Whether a raw string has an escape of half a surrogate pair. */
 static int has_surrogate(oc_slice raw) {
   const char *at = raw.text;
   const char *end = raw.text + raw.len;
