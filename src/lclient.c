@@ -260,8 +260,8 @@ static int drain(lua_State *L) {
   lua_pushboolean(L, 1);
   lua_setfield(L, 3, "is_draining");
   lua_getfield(L, 3, "requests");       /* 4 */
-  lua_pushcfunction(L, traceback);      /* 5 */
-  lua_pushcfunction(L, lrequest_deliver);   /* 6 */
+  lua_pushvalue(L, lua_upvalueindex(1));    /* 5: traceback() */
+  lua_pushvalue(L, lua_upvalueindex(2));    /* 6: lrequest_deliver() */
   while(count < MAX_DRAIN && (exchange = oc_client_next(client)) != NULL) {
     int tag = (int)oc_exchange_tag(exchange);
     int status;
@@ -344,6 +344,18 @@ static int pollfd(lua_State *L) {
 
 /* }==== */
 
+/*
+ * A function that drains has what it calls as upvalues: one that is pushed
+ * is garbage afterwards, on 5.1 and LuaJIT.
+ */
+static void register_draining(lua_State *L, const char *name,
+                              lua_CFunction function) {
+  lua_pushcfunction(L, traceback);
+  lua_pushcfunction(L, lrequest_deliver);
+  lua_pushcclosure(L, function, 2);
+  lua_setfield(L, -2, name);
+}
+
 void lclient_register(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "client", client_new },
@@ -355,8 +367,6 @@ void lclient_register(lua_State *L) {
     { "client_left", client_left },
     { "client_record_problem", client_record_problem },
     { "step", step },
-    { "drain", drain },
-    { "advance", advance },
     { "timeout", timeout },
     { "pollfd", pollfd },
     { NULL, NULL }
@@ -369,4 +379,6 @@ void lclient_register(lua_State *L) {
   };
   lutil_add_type(L, LUTIL_CLIENT, methods, meta);
   lcompat_register(L, functions);
+  register_draining(L, "drain", drain);
+  register_draining(L, "advance", advance);
 }

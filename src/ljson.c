@@ -17,6 +17,9 @@
 /* The longest escape of one byte: \u00XX. */
 #define ESCAPE_MAX 6
 
+/* A number of fewer bytes is an integer that a double holds, if it is one. */
+#define LONG_NUMBER 16
+
 /* Only a string will do: a number would be turned into one in place. */
 static const char *check_string(lua_State *L, int index, size_t *len) {
   luaL_checktype(L, index, LUA_TSTRING);
@@ -94,18 +97,46 @@ static int push_reader_error(lua_State *L, const oc_json *reader) {
   return 3;
 }
 
+/* Whether a raw string has an escape of half a surrogate pair. */
+static int has_surrogate(oc_slice raw) {
+  const char *at = raw.text;
+  const char *end = raw.text + raw.len;
+
+  while((at = memchr(at, '\\', (size_t)(end - at))) != NULL) {
+    if(at[1] == 'u' && (at[2] | 0x20) == 'd' && at[3] >= '8')
+      return 1;
+    at += 2;
+  }
+  return 0;
+}
+
 static int ljson_check(lua_State *L) {
   size_t len;
   const char *text = check_string(L, 1, &len);
+  int has_surrogates = 0;
+  int has_long_numbers = 0;
+  int has_empty_arrays = 0;
+  oc_json_token before = OC_JSON_END;
   oc_json reader;
 
   oc_json_init(&reader, text, len);
-  while(oc_json_next(&reader) > OC_JSON_END)
-    ;
+  while(oc_json_next(&reader) > OC_JSON_END) {
+    if(reader.token == OC_JSON_NUMBER)
+      has_long_numbers |= reader.value.len >= LONG_NUMBER;
+    else if(reader.token == OC_JSON_ARRAY_END)
+      has_empty_arrays |= before == OC_JSON_ARRAY;
+    else if((reader.token == OC_JSON_STRING || reader.token == OC_JSON_KEY)
+            && reader.escaped && !has_surrogates)
+      has_surrogates = has_surrogate(reader.value);
+    before = reader.token;
+  }
   if(reader.token == OC_JSON_ERROR)
     return push_reader_error(L, &reader);
   lua_pushboolean(L, 1);
-  return 1;
+  lua_pushboolean(L, has_surrogates);
+  lua_pushboolean(L, has_long_numbers);
+  lua_pushboolean(L, has_empty_arrays);
+  return 4;
 }
 
 /* An array to be marked is one whose first token is its end. */

@@ -13,7 +13,9 @@
  * Adds to the table on top of the stack:
  *   quote(text)   JSON string | nil, offset of the first invalid byte
  *   number(n)     JSON number | nil, message
- *   check_json(text)   true | nil, code name, offset
+ *   check_json(text)   true, and whether it has escapes of surrogates, numbers
+ *                      of 16 bytes or more, empty arrays
+ *                      | nil, code name, offset
  *   mark_empty_arrays(text, marker)   text | nil, code name, offset
  * Offsets are in bytes and begin with 1.
  */

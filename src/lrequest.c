@@ -239,6 +239,23 @@ static oc_slice fetch_arguments(const lrequest *request, size_t at,
   return rest_of(&text->buf, text->whole, from);
 }
 
+#if LCOMPAT_COLLECTS_FIRST
+
+/* What fits in here needs no userdata, which would be garbage. */
+#define ROOM 2048
+
+static void push_copy(lua_State *L, const lrequest *request, fetch_fn fetch,
+                      size_t at, size_t from) {
+  oc_buf *copy = lbuffer_new(L);
+  oc_slice live = fetch(request, at, from);
+  if(oc_buf_append(copy, live.text, live.len))
+    luaL_error(L, "out of memory");
+  lbuffer_push(L, copy);
+  lua_remove(L, -2);
+}
+
+#endif
+
 /*
  * Pushes such bytes and returns how many there were. A finalizer of the
  * program may run whenever memory is asked of Lua, and what it does may
@@ -246,16 +263,16 @@ static oc_slice fetch_arguments(const lrequest *request, size_t at,
  */
 static size_t push_live(lua_State *L, const lrequest *request,
                         fetch_fn fetch, size_t at, size_t from) {
-  oc_slice live;
+  oc_slice live = fetch(request, at, from);
 #if LCOMPAT_COLLECTS_FIRST
-  oc_buf *copy = lbuffer_new(L);
-  live = fetch(request, at, from);
-  if(oc_buf_append(copy, live.text, live.len))
-    luaL_error(L, "out of memory");
-  lbuffer_push(L, copy);
-  lua_remove(L, -2);
+  char room[ROOM];
+  if(live.len > sizeof room) {
+    push_copy(L, request, fetch, at, from);
+    return lcompat_rawlen(L, -1);
+  }
+  memcpy(room, live.text, live.len);
+  lua_pushlstring(L, room, live.len);
 #else
-  live = fetch(request, at, from);
   lua_pushlstring(L, live.text, live.len);
 #endif
   return live.len;

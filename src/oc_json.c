@@ -535,6 +535,19 @@ oc_code oc_json_skip(oc_json *reader, oc_slice *raw) {
  * Strings
  */
 
+const char *oc_json_string_end(const char *at, const char *end) {
+  for(;;) {
+    at = find_special(at, end, 0);
+    if(at == end)
+      return NULL;
+    if(*at != '\\')
+      return *at == '"' ? at : NULL;
+    if(++at == end)
+      return NULL;
+    at++;
+  }
+}
+
 /* Reads one escape; returns its length, 0: not one. */
 static size_t read_escape(const char *at, const char *end, unsigned *unit) {
   const char *bad;

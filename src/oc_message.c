@@ -94,11 +94,6 @@ unsigned oc_flag_parse(const char *name, size_t len) {
   return 0;
 }
 
-oc_code oc_message_own(oc_message **out, const char *json, size_t len,
-                       int has_calls) {
-  return make(out, OC_ROLE_ASSISTANT, has_calls, json, len);
-}
-
 /* Appends "key":"text" with the key given as it stands, quotes and all. */
 static oc_code put_field(oc_buf *buf, const char *key, oc_slice text,
                          size_t *where) {
@@ -309,16 +304,26 @@ oc_code oc_message_json(oc_message **out, const char *json, size_t len,
 
 #define HEADER offsetof(oc_message, json)
 
+oc_code oc_message_room(oc_buf *buf, size_t len) {
+  oc_code code = oc_buf_reserve(buf, HEADER + len);
+  if(!code)
+    buf->len = HEADER;
+  return code;
+}
+
+oc_message *oc_message_own(oc_buf *buf, int has_calls) {
+  size_t size;
+  oc_message *message = (oc_message *)(void *)oc_buf_take(buf, &size);
+  set_up(message, OC_ROLE_ASSISTANT, has_calls, size - HEADER);
+  return message;
+}
+
 oc_code oc_message_begin(oc_buf *buf, size_t len) {
-  oc_code code;
   if(len > SIZE_MAX / 2)
     return OC_E_TOO_LARGE;
   /* a buffer never takes more than its maximum, so this is exact */
   buf->max = HEADER + len;
-  code = oc_buf_reserve(buf, buf->max);
-  if(!code)
-    buf->len = HEADER;
-  return code;
+  return oc_message_room(buf, len);
 }
 
 oc_code oc_message_end(oc_message **out, oc_buf *buf, size_t *where) {

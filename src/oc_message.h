@@ -93,9 +93,13 @@ oc_code oc_message_json(oc_message **out, const char *json, size_t len,
 oc_code oc_message_begin(oc_buf *buf, size_t len);
 oc_code oc_message_end(oc_message **out, oc_buf *buf, size_t *where);
 
-/* An assistant message whose text the core itself has just written. */
-oc_code oc_message_own(oc_message **out, const char *json, size_t len,
-                       int has_calls);
+/*
+ * The same for an assistant message whose text the core itself writes, which
+ * is not checked: oc_message_room() makes room in an empty `buf` for about
+ * `len` bytes, and more may be appended.
+ */
+oc_code oc_message_room(oc_buf *buf, size_t len);
+oc_message *oc_message_own(oc_buf *buf, int has_calls);
 
 /* A copy with other flags. OC_E_NOMEM. */
 oc_code oc_message_flag(oc_message **out, const oc_message *message,

@@ -403,18 +403,6 @@ oc_code oc_reply_whole(oc_reply *reply, const char *json, size_t len,
   return oc_reply_finish(reply);
 }
 
-/* Where a string ends: its closing quote; NULL: not a plain JSON string. */
-static const char *string_end(const char *at, const char *end) {
-  while(at < end && *at != '"') {
-    if((unsigned char)*at < 0x20)
-      return NULL;
-    if(*at == '\\' && ++at == end)
-      return NULL;
-    at++;
-  }
-  return at < end ? at : NULL;
-}
-
 static oc_code add_like(oc_reply *reply, oc_slice raw) {
   switch(reply->like_target) {
   case OC_TARGET_CONTENT:
@@ -445,7 +433,7 @@ static int is_like_last(oc_reply *reply, const char *data, size_t len,
     return 0;
   string = data + reply->like_at;
   end = data + len - behind;
-  if(string_end(string, data + len) != end)
+  if(oc_json_string_end(string, data + len) != end)
     return 0;
   raw.text = string;
   raw.len = (size_t)(end - string);
@@ -570,13 +558,17 @@ static oc_code write_message(oc_buf *out, const oc_reply *reply,
 oc_code oc_reply_message(const oc_reply *reply, int is_partial,
                          oc_message **out) {
   int has_calls = reply->calls.count && !is_partial;
+  size_t size = oc_reply_size(reply);
   oc_buf buf;
   oc_code code;
   oc_buf_init(&buf, (size_t)-1 / 2);
-  code = is_partial ? write_text(&buf, reply)
-                    : write_message(&buf, reply, has_calls);
+  /* a few escapes fit in as well */
+  code = oc_message_room(&buf, size + size / 16 + 64);
   if(!code)
-    code = oc_message_own(out, buf.data, buf.len, has_calls);
+    code = is_partial ? write_text(&buf, reply)
+                      : write_message(&buf, reply, has_calls);
+  if(!code)
+    *out = oc_message_own(&buf, has_calls);
   oc_buf_free(&buf);
   return code;
 }

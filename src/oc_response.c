@@ -137,6 +137,8 @@ static oc_response_mode detect_mode(oc_response *response) {
   oc_response_mode mode = OC_RESPONSE_WHOLE;
   size_t i;
 
+  if(!len)
+    return OC_RESPONSE_UNKNOWN;
   if(!response->blank && len >= 3 && !memcmp(text, BOM, 3))
     response->blank = 3;
   while(response->blank < len

@@ -98,24 +98,24 @@ cases.burst = { n = 3000, prepare = stream(3000, 60) }
 
 -- Each request has the same list. With `grows` it does not: behind 10,000 messages
 -- two more weigh nothing, and taking them back would cost more than the request.
-local function send(work, grows)
+local function send(count, size, grows)
   return function(base_url)
-    local chat = conversation(client(base_url), work.messages, work.size)
+    local chat = conversation(client(base_url), count, size)
     return function(n)
       for _ = 1, n do
-        local reply = assert(chat:send(work.prompt))
+        local reply = assert(chat:send(material.prompt))
         assert(reply.finish_reason == "stop" and #reply.content > 100)
         if not grows then
           chat:undo()
         end
       end
-      assert(grows or #chat == work.messages)
+      assert(grows or #chat == count)
     end
   end
 end
 
-cases.send = { n = 300, prepare = send(material.requests), server = true }
-cases.history = { n = 3, prepare = send(material.history, true), server = true }
+cases.send = { n = 300, prepare = send(2, 430), server = true }
+cases.history = { n = 3, prepare = send(10000, 1000, true), server = true }
 
 ----------------------------------------------------------------- the rest
 

@@ -144,6 +144,7 @@ TEST(is_in_every_message) {
   oc_message *message;
   oc_message *copy;
   size_t where;
+  oc_buf buf;
 
   CHECK(!oc_message_json(&message, json, strlen(json), &where));
   CHECK(message->tokens == measure_of(json).tokens && message->has_media
@@ -162,7 +163,10 @@ TEST(is_in_every_message) {
   oc_message_unref(message);
   json = "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":"
          "\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}";
-  CHECK(!oc_message_own(&message, json, strlen(json), 1));
+  oc_buf_init(&buf, (size_t)-1 / 2);
+  CHECK(!oc_message_room(&buf, 1) && !oc_buf_puts(&buf, json));
+  message = oc_message_own(&buf, 1);
+  CHECK(message->len == strlen(json) && !buf.data);
   CHECK(message->tokens == measure_of(json).tokens);
   oc_message_unref(message);
   CHECK(oc_flag_parse("pinned", 6) == 1 && oc_flag_parse("summary", 7) == 2
