@@ -52,6 +52,7 @@ build = {
         "src/lbuffer.c",
         "src/lclient.c",
         "src/lconversation.c",
+        "src/ldescriptor.c",
         "src/lfolder.c",
         "src/lhistory.c",
         "src/linterrupt.c",

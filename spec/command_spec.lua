@@ -71,6 +71,21 @@ describe("opperchat", function()
     return requests[#requests].json
   end
 
+  -- Runs a program in the place of a shell, with the signals as a terminal has them:
+  -- the number of the signal that ended it, and what it said.
+  local function signal_of(line, environment)
+    local words = { "exec env --default-signal=INT,QUIT" }
+    for name, value in pairs(environment) do
+      words[#words + 1] = quote(name .. "=" .. value)
+    end
+    local result, how, number = os.execute(table.concat(words, " ") .. " " .. line .. " </dev/null >"
+      .. folder .. "/stdout 2>" .. folder .. "/stderr")
+    if type(result) == "number" then -- Lua 5.1: what wait() says
+      how, number = result % 128 > 0 and "signal" or "exit", result % 128
+    end
+    return how == "signal" and number or nil, shell.read_file(folder .. "/stderr")
+  end
+
   local function succeeds(line, settings)
     local out, err, code = run(line, settings)
     assert.equal(0, code, err)
@@ -367,6 +382,92 @@ describe("opperchat", function()
       local _, err, code = run("opperchat hello >/dev/full")
       assert.equal(1, code)
       assert.truthy(err:find("^opperchat: cannot write the answer: [^\n]+\n$"), err)
+    end)
+
+    it("by the signal when it is interrupted while it starts", function()
+      -- what Ctrl-C does while a module is looked for: the interpreter's own handler raises
+      local init = "table.insert(package.searchers or package.loaders, 2, function(name) "
+        .. "if name == '%s' and not PRESSED then PRESSED = true "
+        .. "local pipe = io.popen('kill -INT $PPID') pipe:read('*a') pipe:close() end end)"
+      for _, name in ipairs { "opperchat.core", "opperchat.command", "opperchat.command.help" } do
+        local number, err = signal_of(program .. "hello", { LUA_INIT = init:format(name),
+          HOME = folder, OPPER_BASE_URL = server.url, OPPERCHAT_MODEL = "test/model" })
+        assert.equal(2, number, name .. ": " .. err)
+        assert.equal("", err)
+      end
+      assert.equal(0, #server:requests())
+    end)
+
+    it("as the Lua that it was handed over to ends", function()
+      -- sources that are built for one Lua alone, which is a shell script here
+      local own = folder .. "/sources"
+      assert(shell.succeeds("mkdir -p " .. own .. "/bin " .. own .. "/lua/opperchat/command "
+        .. own .. "/build/lua5.2/opperchat && cp bin/opperchat " .. own .. "/bin && : >" .. own
+        .. "/lua/opperchat/command/init.lua && : >" .. own .. "/build/lua5.2/opperchat/core.so"))
+      local line = quote(shell.interpreter()) .. " " .. own .. "/bin/opperchat hello"
+      local environment = { LUA_PATH = ";;", LUA_CPATH = folder .. "/none/?.so",
+        PATH = folder .. ":" .. os.getenv("PATH") }
+      local function ends(script)
+        shell.write_file(folder .. "/lua5.2", "#!/bin/sh\n" .. script .. "\n")
+        assert(shell.succeeds("chmod +x " .. folder .. "/lua5.2"))
+        local number = signal_of(line, environment)
+        local _, _, code = run("exec " .. line, { env = environment })
+        return { code, number }
+      end
+      assert.same({ 7 }, ends("exit 7"))
+      assert.same({ 0 }, ends("exit 0"))
+      assert.same({ 130, 2 }, ends("kill -INT $$"))
+      assert.same({ 143 }, ends("kill -TERM $$"))
+    end)
+
+    it("not by a SIGINT that is ignored, as in the background of a script", function()
+      server:script{ { "hold" }, { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream"
+        .. "\r\n\r\n" .. sse.text("still here") .. sse.finish() .. sse.done }, { "close" } }
+      -- a shell without job control ignores it for what stands before `&`
+      local words = "export HOME=" .. folder .. " OPPER_BASE_URL=" .. server.url
+        .. " OPPERCHAT_MODEL=m; ( " .. program .. "hello >" .. folder .. "/out 2>&1 & echo $! >"
+        .. folder .. "/pid; wait $!; echo $? >" .. folder .. "/code ) >/dev/null 2>&1 & :"
+      assert(shell.succeeds(words))
+      local deadline = socket.gettime() + 20
+      while server:status().held == 0 and socket.gettime() < deadline do
+        socket.sleep(0.02)
+      end
+      assert(shell.succeeds("kill -INT $(cat " .. folder .. "/pid)"))
+      server:release()
+      repeat
+        socket.sleep(0.02)
+        local code = io.open(folder .. "/code")
+        local text = code and code:read("*a") or ""
+        if code then
+          code:close()
+        end
+      until text ~= "" or socket.gettime() > deadline
+      assert.equal("0\n", shell.read_file(folder .. "/code"))
+      assert.equal("still here\n", shell.read_file(folder .. "/out"))
+    end)
+
+    it("with 1 when stdout is closed, and writes into nothing else", function()
+      answer("the answer")
+      local _, err, code = run("opperchat hello >&-")
+      assert.equal(1, code)
+      assert.truthy(err:find("^opperchat: cannot write the answer: [^\n]+\n$"), err)
+      for _, closed in ipairs { "<&-", "<&- 2>&-" } do
+        answer("the answer")
+        local out, other_err, other_code = run("opperchat hello " .. closed)
+        assert.equal("the answer\n", out)
+        assert.equal("", other_err)
+        assert.equal(0, other_code)
+      end
+      answer("the answer")
+      _, _, code = run("opperchat hello <&- >&- 2>&-")
+      assert.equal(1, code)
+      local kept = shell.output_of("cat " .. folder .. "/.local/share/opperchat/chats/*")
+      local lines = 0
+      for line in kept:gmatch("[^\n]+") do
+        assert.truthy(pcall(cjson.decode, line), line)
+        lines = lines + 1
+      end
+      assert.truthy(lines >= 4, kept)
     end)
 
     it("by the signal when it is interrupted", function()

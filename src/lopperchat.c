@@ -9,6 +9,7 @@
 #include "lclient.h"
 #include "lcompat.h"
 #include "lconversation.h"
+#include "ldescriptor.h"
 #include "lfolder.h"
 #include "lhistory.h"
 #include "linterrupt.h"
@@ -85,6 +86,7 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   ljson_register(L);
   lclient_register(L);
   lconversation_register(L);
+  ldescriptor_register(L);
   lfolder_register(L);
   lhistory_register(L);
   linterrupt_register(L);
