@@ -202,6 +202,66 @@ describe("opperchat", function()
       assert.truthy(err:find("^opperchat: stdin: neither [^\n]+\n$"), err)
       assert.equal(0, #server:requests())
     end)
+
+    it("no more than it takes, and does not read on", function()
+      local source = "head -c 60000000 /dev/zero; echo $? >" .. folder .. "/writer"
+      for _, head in ipairs { "", "printf '\\211PNG\\r\\n\\032\\n'; " } do
+        for _, words in ipairs { "hello", "-a - hello", "-a /dev/stdin hello" } do
+          local _, err, code = run("{ " .. head .. source .. "; } | " .. program .. words)
+          assert.equal(2, code, err)
+          assert.truthy(err:find("stdin: more than 32 MiB\n", 1, true), err)
+          -- by SIGPIPE, or an error where that is ignored
+          assert.not_equal("0\n", shell.read_file(folder .. "/writer"))
+        end
+      end
+      assert.equal(0, #server:requests())
+    end)
+
+    it("texts that begin as pictures and music do", function()
+      for _, text in ipairs {
+        "ID3 is a decision tree", "GIF89a is an old image format", "GIF8",
+        "ID3 é" .. ("x"):rep(4089) .. "é", -- a character on the edge of what is looked at
+        "RIFF and WAVE are words", "RIFF-lesWAVE", "ID3 " .. ("é"):rep(20000),
+      } do
+        answer("ok")
+        succeeds("opperchat", { input = text })
+        assert.equal(text, sent().messages[1].content)
+        answer("ok")
+        succeeds("opperchat -a " .. shell.write_file(folder .. "/text", text) .. " hello")
+        assert.equal(folder .. "/text:\n```\n" .. text .. "\n```\n\nhello",
+          sent().messages[1].content)
+      end
+      for _, bytes in ipairs {
+        "GIF89a\1\0\1\0\0\0\0;", "ID3\3\0\0\0\0\0\0", "RIFF\36\0\0\0WAVEfmt \16\0\0\0",
+        "GIF89a    \247 \255\255",
+      } do
+        answer("ok")
+        succeeds("opperchat -a " .. shell.write_file(folder .. "/bytes", bytes) .. " hello",
+          { input = bytes })
+        local content = sent().messages[1].content
+        assert.equal("hello", content[1].text)
+        assert.not_equal("text", content[2].type)
+        assert.equal(content[2].type, content[3].type)
+      end
+      answer("ok")
+      succeeds("opperchat -a - hello", { input = "%PDF-1.4\nall of it text\n%%EOF\n" })
+      assert.equal("file", sent().messages[1].content[2].type)
+    end)
+
+    it("what is piped in as a file, when that is said", function()
+      answer("ok")
+      succeeds("opperchat -a - 'What is wrong?'", { input = "line 1\n" })
+      assert.equal("stdin:\n```\nline 1\n```\n\nWhat is wrong?", sent().messages[1].content)
+      local asked = #server:requests()
+      for words, expected in pairs {
+        ["-a - hello"] = "-a -: nothing is piped in", ["-i -a -"] = "stdin has the lines of the chat",
+      } do
+        local _, err, code = run("opperchat " .. words)
+        assert.equal(2, code)
+        assert.truthy(err:find(expected, 1, true), err)
+      end
+      assert.equal(asked, #server:requests())
+    end)
   end)
 
   describe("with --schema", function()
@@ -227,6 +287,20 @@ describe("opperchat", function()
         assert.same({ type = "array", items = { type = "string" } },
           sent().response_format.json_schema.schema.properties.tags)
       end
+    end)
+
+    it("asks so once, and goes on with the chat as before", function()
+      answer('{"name":"Ada"}')
+      succeeds("opperchat --schema name Who?")
+      answer("In words.")
+      assert.equal("In words.\n", (succeeds("opperchat -c And now?")))
+      assert.is_nil(sent().response_format)
+      assert.equal(3, #sent().messages)
+      answer('{"age":36}')
+      assert.equal('{"age":36}\n', (succeeds("opperchat -c --schema 'age int' 'How old?'")))
+      answer("Yes.")
+      assert.equal("Yes.\n", (succeeds("opperchat -c Really?")))
+      assert.equal(7, #sent().messages)
     end)
 
     it("prints nothing that does not fit", function()
@@ -295,7 +369,76 @@ describe("opperchat", function()
       assert.equal("opperchat: there is no chat to go on with\n", err)
     end)
 
+    it("when something was said, and leaves no file behind when it is killed before", function()
+      server:script{ { "hold" } }
+      local kill = "( while ! test -s " .. folder .. "/pid; do sleep 0.05; done; "
+        .. "until test -e " .. folder .. "/go; do sleep 0.05; done; kill -KILL $(cat " .. folder
+        .. "/pid) ) & "
+      local line = kill .. "sh -c 'echo $$ >" .. folder .. "/pid; exec " .. program:gsub("'", "")
+        .. "--debug hello 2>" .. folder .. "/debug' & until grep -q POST " .. folder
+        .. "/debug; do sleep 0.05; done; : >" .. folder .. "/go; wait"
+      run(line)
+      assert.equal(0, #shell.output_of("ls " .. folder .. "/.local/share/opperchat/chats"))
+    end)
+
+    it("and closes their folder to others, when it is ours", function()
+      local chats = folder .. "/.local/share/opperchat/chats"
+      assert(shell.succeeds("mkdir -p " .. chats .. " && chmod 755 " .. chats))
+      answer("ok")
+      succeeds("opperchat hello")
+      assert.equal("700\n", shell.output_of("stat -c %a " .. chats))
+      assert.equal("755\n", shell.output_of("umask 022; mkdir " .. folder .. "/x; stat -c %a "
+        .. folder .. "/x"))
+    end)
+
+    it("and saves them in files that only their owner can read", function()
+      answer("ok")
+      local saved = {}
+      for i, name in ipairs { "x.md", "x.json", "x.jsonl", "x" } do
+        saved[i] = "/save " .. folder .. "/" .. name
+      end
+      succeeds("umask 0; " .. program .. "-i", { input = "hello\n" .. table.concat(saved, "\n") })
+      for _, name in ipairs { "x.md", "x.json", "x.jsonl", "x" } do
+        assert.equal("600\n", shell.output_of("stat -c %a " .. folder .. "/" .. name), name)
+        assert.truthy(shell.read_file(folder .. "/" .. name):find("hello", 1, true), name)
+      end
+    end)
+
+    it("and is not led astray by what a full disk leaves", function()
+      answer("ok")
+      -- no file may get any bytes; a pipe may
+      local out, err, code = run("{ trap '' XFSZ; ulimit -f 0; " .. program .. "hello 2>&1; } | cat")
+      assert.equal(0, code, err)
+      assert.truthy(out:find("^ok\nopperchat: this chat is not kept: [^\n]+\n$"), out)
+      local chats = folder .. "/.local/share/opperchat/chats"
+      assert.equal("", shell.output_of("ls " .. chats))
+      answer("one")
+      succeeds("opperchat first")
+      shell.write_file(chats .. "/20990101-abcdef.jsonl", "")
+      assert(shell.succeeds("touch -d 2099-01-01 " .. chats .. "/20990101-abcdef.jsonl"))
+      answer("two")
+      succeeds("opperchat -c second")
+      assert.equal(3, #sent().messages)
+      assert.is_nil((succeeds("opperchat --list")):find("abcdef", 1, true))
+    end)
+
+    it("and says when another program has one open", function()
+      answer("ok")
+      succeeds("opperchat hello")
+      local path = shell.output_of("ls " .. folder .. "/.local/share/opperchat/chats/*"):gsub("\n", "")
+      local opened = assert(require("opperchat").load(path, { journal = path }))
+      local _, err, code = run("opperchat -c and")
+      opened:close()
+      assert.equal(1, code)
+      assert.equal("opperchat: this chat is open in another program\n", err)
+    end)
+
     it("and answers when they cannot be kept", function()
+      answer("ok")
+      local _, newline_err, newline_code = run("opperchat hello",
+        { env = { XDG_DATA_HOME = folder .. "/a\nb" } })
+      assert.equal(0, newline_code)
+      assert.truthy(newline_err:find("^opperchat: this chat is not kept: [^\n]+\n$"), newline_err)
       shell.write_file(folder .. "/file", "")
       answer("ok")
       local out, err, code = run("opperchat hello", { env = { XDG_DATA_HOME = folder .. "/file" } })
@@ -332,6 +475,13 @@ describe("opperchat", function()
       assert.truthy(err:find("^opperchat: truncated error [^\n]+\n$"), err)
     end)
 
+    it("with words for an answer that is empty, and for no reason", function()
+      server:reply{ body = { choices = { { index = 0, finish_reason = cjson.null,
+        message = { role = "assistant", content = "" } } } } }
+      local _, err = run("opperchat --no-stream hello")
+      assert.equal("opperchat: the answer is empty\n", err)
+    end)
+
     it("with 2 when what was typed makes no sense", function()
       for line, expected in pairs{
         [""] = "what is the question",
@@ -355,6 +505,13 @@ describe("opperchat", function()
         assert.truthy(err:find("^opperchat: [^\n]*" .. expected .. "[^\n]*\n$"), err)
       end
       assert.equal(0, #server:requests())
+    end)
+
+    it("without the places in its own files", function()
+      shell.write_file(folder .. "/a\nb", "")
+      local _, err, code = run("opperchat --chat '" .. folder .. "/a\nb' hello")
+      assert.equal(2, code)
+      assert.truthy(err:find("^opperchat: option 'journal': control character[^\n]*\n$"), err)
     end)
 
     it("quietly when nobody reads on", function()
@@ -638,6 +795,20 @@ describe("opperchat", function()
     local last = requests[3].json.messages
     assert.equal("Be brief.", last[1].content)
     assert.equal("five", last[4].content)
+  end)
+
+  it("takes nothing that has several lines for a command of a chat", function()
+    server:default{ chunks = sse.answer("ok") }
+    local _, err = succeeds("opperchat -i", {
+      input = '"""/undo\nis what?"""\n"""/quit"""\n"""\n  /help"""\n/quit\\\nnow\n/model \1\n',
+    })
+    local requests = server:requests()
+    local asked = {}
+    for i, request in ipairs(requests) do
+      asked[i] = request.json.messages[#request.json.messages].content
+    end
+    assert.same({ "/undo\nis what?", "/quit", "  /help", "/quit\nnow" }, asked)
+    assert.truthy(err:find("model", 1, true), err)
   end)
 
   it("does not wait for a name while it can be interrupted", function()
