@@ -10,6 +10,9 @@ local sse = require "spec.support.sse"
 local quote = shell.quote
 local root = shell.output_of("pwd"):gsub("\n$", "")
 
+-- Seconds to wait for a process; checkers of memory are slow.
+local LIMIT = (os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS")) and 120 or 20
+
 describe("opperchat", function()
   local server, folder
 
@@ -84,6 +87,33 @@ describe("opperchat", function()
       how, number = result % 128 > 0 and "signal" or "exit", result % 128
     end
     return how == "signal" and number or nil, shell.read_file(folder .. "/stderr")
+  end
+
+  -- Starts `opperchat hello` as a script does that goes on, and waits for its request.
+  local function start_in_background()
+    -- a shell without job control has SIGINT ignored by what stands before `&`
+    assert(shell.succeeds("export HOME=" .. folder .. " OPPER_BASE_URL=" .. server.url
+      .. " OPPERCHAT_MODEL=m; ( " .. program .. "hello >" .. folder .. "/out 2>&1 & echo $! >"
+      .. folder .. "/pid; wait $!; echo $? >" .. folder .. "/code ) >/dev/null 2>&1 & :"))
+    local deadline = socket.gettime() + LIMIT
+    while server:status().held == 0 and socket.gettime() < deadline do
+      socket.sleep(0.02)
+    end
+    assert.equal(1, server:status().held)
+  end
+
+  -- What that ended with.
+  local function wait_for_code()
+    local deadline = socket.gettime() + LIMIT
+    repeat
+      socket.sleep(0.02)
+      local file = io.open(folder .. "/code")
+      local text = file and file:read("*a") or ""
+      if file then
+        file:close()
+      end
+    until text ~= "" or socket.gettime() > deadline
+    return text
   end
 
   local function succeeds(line, settings)
@@ -371,13 +401,9 @@ describe("opperchat", function()
 
     it("when something was said, and leaves no file behind when it is killed before", function()
       server:script{ { "hold" } }
-      local kill = "( while ! test -s " .. folder .. "/pid; do sleep 0.05; done; "
-        .. "until test -e " .. folder .. "/go; do sleep 0.05; done; kill -KILL $(cat " .. folder
-        .. "/pid) ) & "
-      local line = kill .. "sh -c 'echo $$ >" .. folder .. "/pid; exec " .. program:gsub("'", "")
-        .. "--debug hello 2>" .. folder .. "/debug' & until grep -q POST " .. folder
-        .. "/debug; do sleep 0.05; done; : >" .. folder .. "/go; wait"
-      run(line)
+      start_in_background()
+      assert(shell.succeeds("kill -KILL $(cat " .. folder .. "/pid)"))
+      assert.equal("137\n", wait_for_code())
       assert.equal(0, #shell.output_of("ls " .. folder .. "/.local/share/opperchat/chats"))
     end)
 
@@ -580,26 +606,10 @@ describe("opperchat", function()
     it("not by a SIGINT that is ignored, as in the background of a script", function()
       server:script{ { "hold" }, { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream"
         .. "\r\n\r\n" .. sse.text("still here") .. sse.finish() .. sse.done }, { "close" } }
-      -- a shell without job control ignores it for what stands before `&`
-      local words = "export HOME=" .. folder .. " OPPER_BASE_URL=" .. server.url
-        .. " OPPERCHAT_MODEL=m; ( " .. program .. "hello >" .. folder .. "/out 2>&1 & echo $! >"
-        .. folder .. "/pid; wait $!; echo $? >" .. folder .. "/code ) >/dev/null 2>&1 & :"
-      assert(shell.succeeds(words))
-      local deadline = socket.gettime() + 20
-      while server:status().held == 0 and socket.gettime() < deadline do
-        socket.sleep(0.02)
-      end
+      start_in_background()
       assert(shell.succeeds("kill -INT $(cat " .. folder .. "/pid)"))
       server:release()
-      repeat
-        socket.sleep(0.02)
-        local code = io.open(folder .. "/code")
-        local text = code and code:read("*a") or ""
-        if code then
-          code:close()
-        end
-      until text ~= "" or socket.gettime() > deadline
-      assert.equal("0\n", shell.read_file(folder .. "/code"))
+      assert.equal("0\n", wait_for_code())
       assert.equal("still here\n", shell.read_file(folder .. "/out"))
     end)
 
@@ -657,6 +667,23 @@ describe("opperchat", function()
       end
       for line in text:gmatch("[^\n]+") do
         assert.truthy(#line <= 80, line)
+      end
+    end)
+
+    it("chats in lines that fit a terminal, cut between characters", function()
+      answer("ok")
+      succeeds("opperchat " .. quote(("x"):rep(199) .. "é and more"))
+      local list = succeeds("opperchat --list")
+      assert.truthy(list:find("x\n$"), list)
+      local safe_text = require "opperchat.command.safe_text"
+      for text, expected in pairs {
+        ["日本語"] = { "", "…", "…", "日…", "日…", "日本…", "日本語" }, ["abcd"] = { "", "…", "a…", "ab…", "abcd" },
+        ["e\204\129é!"] = { "", "…", "e\204\129…", "e\204\129é!" },
+      } do
+        for i, cut in ipairs(expected) do
+          assert.equal(cut, safe_text.cut(text, i - 1), text .. " in " .. i - 1)
+        end
+        assert.equal(text, safe_text.cut(text, math.huge))
       end
     end)
 

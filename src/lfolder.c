@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -107,22 +106,12 @@ static int list_folder(lua_State *L) {
   return 1;
 }
 
-/* terminal_width(descriptor) -> columns | nil */
-static int terminal_width(lua_State *L) {
-  struct winsize size;
-  if(ioctl((int)luaL_checkinteger(L, 1), TIOCGWINSZ, &size) || !size.ws_col)
-    return 0;
-  lua_pushinteger(L, size.ws_col);
-  return 1;
-}
-
 void lfolder_register(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "make_folder", make_folder },
     { "close_to_others", close_to_others },
     { "make_file", make_file },
     { "list_folder", list_folder },
-    { "terminal_width", terminal_width },
     { NULL, NULL }
   };
   lcompat_register(L, functions);

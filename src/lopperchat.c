@@ -19,6 +19,7 @@
 #include "lrequest.h"
 #include "lsecret.h"
 #include "lsystem.h"
+#include "lterminal.h"
 #include "lutil.h"
 #include "oc_alloc.h"
 #include "oc_clock.h"
@@ -94,5 +95,6 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   lrequest_register(L);
   lsecret_register(L);
   lsystem_register(L);
+  lterminal_register(L);
   return 1;
 }

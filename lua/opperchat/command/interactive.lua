@@ -78,15 +78,16 @@ local function greet(self)
   end
 end
 
--- Whether a Ctrl-C at the prompt is the second one in a row.
-local function is_leaving(was_interrupted)
-  if is_person() then
-    output.write("\n")
-    if not was_interrupted then
-      interactive.say("Ctrl-C again, or Ctrl-D, leaves")
-    end
+-- Whether a Ctrl-C leaves: the second in a row with nothing typed before it.
+local function is_leaving(was_interrupted, what)
+  if not is_person() then
+    return true
   end
-  return was_interrupted or not is_person()
+  output.write("\n")
+  if what == "interrupted" and not was_interrupted then
+    interactive.say("Ctrl-C again, or Ctrl-D, leaves")
+  end
+  return what == "interrupted" and was_interrupted
 end
 
 -- A text of several lines is never a command: it may be a path, or code.
@@ -125,8 +126,8 @@ function interactive.run(session, given)
       end
       code = 0
     else
-      code = is_leaving(was_interrupted) and 130 or nil
-      was_interrupted = true
+      code = is_leaving(was_interrupted, what) and 130 or nil
+      was_interrupted = what == "interrupted"
     end
   end
   session:close()

@@ -46,16 +46,29 @@ local function show(prompt)
   end
 end
 
----One line. At a Ctrl-C the terminal forgets what was typed of it.
+-- Reads a line. Returns also whether something was typed of one that a Ctrl-C ended.
+local function read_line()
+  if not terminal.is_terminal(terminal.STDIN) then
+    return io.stdin:read("*l"), false
+  end
+  local was_held = core.terminal_hold(true)
+  local line = io.stdin:read("*l")
+  local dropped = not line and core.terminal_drop() or 0
+  core.terminal_hold(was_held)
+  return line, dropped > 0
+end
+
+---One line. A Ctrl-C takes back what was typed of it.
 ---@param prompt string
 ---@return string? line
----@return "interrupted"|"end"|nil why there is none
+---@return "interrupted"|"cleared"|"end"|nil why there is none; "cleared": there was
+---something to take back
 function reading.line(prompt)
   show(prompt)
-  local line = io.stdin:read("*l")
+  local line, was_typed = read_line()
   if core.interrupts_take() then
     -- read() returns early then, which Lua takes for a failure
-    return nil, "interrupted"
+    return nil, was_typed and "cleared" or "interrupted"
   elseif not line then
     return nil, "end"
   end
@@ -76,7 +89,7 @@ local function read_block(first)
       if why == "end" then
         return table.concat(lines, "\n"), "text"
       end
-      return nil, why
+      return nil, "cleared"
     end
     line = next_line
   end
@@ -86,7 +99,7 @@ end
 ---end of each but the last.
 ---@param prompt string
 ---@return string? text
----@return "line"|"text"|"interrupted"|"end" what a text is, or why there is none
+---@return "line"|"text"|"interrupted"|"cleared"|"end" what a text is, or why there is none
 function reading.question(prompt)
   local line, why = reading.line(prompt)
   if not line then
@@ -100,8 +113,8 @@ function reading.question(prompt)
   while line and line:find("\\$") do
     lines[#lines + 1] = line:sub(1, -2)
     line, why = reading.line(". ")
-    if why == "interrupted" then
-      return nil, why
+    if not line and why ~= "end" then
+      return nil, "cleared"
     end
   end
   lines[#lines + 1] = line
