@@ -104,11 +104,11 @@ describe("opperchat", function()
 
   -- What that ended with.
   local function wait_for_code()
-    local deadline = socket.gettime() + LIMIT
+    local deadline, text = socket.gettime() + LIMIT, nil
     repeat
       socket.sleep(0.02)
       local file = io.open(folder .. "/code")
-      local text = file and file:read("*a") or ""
+      text = file and file:read("*a") or ""
       if file then
         file:close()
       end
