@@ -52,7 +52,8 @@ describe("opperchat", function()
         or "unset " .. name .. ";"
     end
     local input = shell.write_file(folder .. "/input", settings.input or "")
-    local status = shell.output_of(table.concat(words, " ") .. " sh -c "
+    local status = shell.output_of(table.concat(words, " ")
+      .. " env --default-signal=INT,QUIT sh -c "
       .. quote(line:gsub("^opperchat ?", function() return program end)) .. " <" .. input .. " >"
       .. folder .. "/stdout 2>" .. folder .. "/stderr; echo $?")
     return shell.read_file(folder .. "/stdout"), shell.read_file(folder .. "/stderr"),
@@ -81,8 +82,8 @@ describe("opperchat", function()
     for name, value in pairs(environment) do
       words[#words + 1] = quote(name .. "=" .. value)
     end
-    local result, how, number = os.execute(table.concat(words, " ") .. " " .. line .. " </dev/null >"
-      .. folder .. "/stdout 2>" .. folder .. "/stderr")
+    local result, how, number = os.execute(table.concat(words, " ") .. " " .. line
+      .. " </dev/null >" .. folder .. "/stdout 2>" .. folder .. "/stderr")
     if type(result) == "number" then -- Lua 5.1: what wait() says
       how, number = result % 128 > 0 and "signal" or "exit", result % 128
     end
@@ -104,7 +105,7 @@ describe("opperchat", function()
 
   -- What that ended with.
   local function wait_for_code()
-    local deadline, text = socket.gettime() + LIMIT, nil
+    local deadline, text = socket.gettime() + LIMIT
     repeat
       socket.sleep(0.02)
       local file = io.open(folder .. "/code")
@@ -284,7 +285,8 @@ describe("opperchat", function()
       assert.equal("stdin:\n```\nline 1\n```\n\nWhat is wrong?", sent().messages[1].content)
       local asked = #server:requests()
       for words, expected in pairs {
-        ["-a - hello"] = "-a -: nothing is piped in", ["-i -a -"] = "stdin has the lines of the chat",
+        ["-a - hello"] = "-a -: nothing is piped in",
+        ["-i -a -"] = "stdin has the lines of the chat",
       } do
         local _, err, code = run("opperchat " .. words)
         assert.equal(2, code)
@@ -433,7 +435,8 @@ describe("opperchat", function()
     it("and is not led astray by what a full disk leaves", function()
       answer("ok")
       -- no file may get any bytes; a pipe may
-      local out, err, code = run("{ trap '' XFSZ; ulimit -f 0; " .. program .. "hello 2>&1; } | cat")
+      local out, err, code = run("{ trap '' XFSZ; ulimit -f 0; " .. program
+        .. "hello 2>&1; } | cat")
       assert.equal(0, code, err)
       assert.truthy(out:find("^ok\nopperchat: this chat is not kept: [^\n]+\n$"), out)
       local chats = folder .. "/.local/share/opperchat/chats"
@@ -451,7 +454,8 @@ describe("opperchat", function()
     it("and says when another program has one open", function()
       answer("ok")
       succeeds("opperchat hello")
-      local path = shell.output_of("ls " .. folder .. "/.local/share/opperchat/chats/*"):gsub("\n", "")
+      local path = shell.output_of("ls " .. folder .. "/.local/share/opperchat/chats/*")
+        :gsub("\n", "")
       local opened = assert(require("opperchat").load(path, { journal = path }))
       local _, err, code = run("opperchat -c and")
       opened:close()
@@ -677,7 +681,8 @@ describe("opperchat", function()
       assert.truthy(list:find("x\n$"), list)
       local safe_text = require "opperchat.command.safe_text"
       for text, expected in pairs {
-        ["日本語"] = { "", "…", "…", "日…", "日…", "日本…", "日本語" }, ["abcd"] = { "", "…", "a…", "ab…", "abcd" },
+        ["日本語"] = { "", "…", "…", "日…", "日…", "日本…", "日本語" },
+        ["abcd"] = { "", "…", "a…", "ab…", "abcd" },
         ["e\204\129é!"] = { "", "…", "e\204\129…", "e\204\129é!" },
       } do
         for i, cut in ipairs(expected) do

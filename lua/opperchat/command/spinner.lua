@@ -31,8 +31,8 @@ function spinner.new(label)
     end
     local frame = frames[math.floor(elapsed * 10) % #frames + 1]
     -- a line that goes on in the next one cannot be written over; the last cell stays free
-    local label = safe_text.cut(safe_text.line(self.label), terminal.width(terminal.STDERR) - 3)
-    io.stderr:write("\r", terminal.styled(terminal.STDERR, "dim", frame .. " " .. label), "\27[K")
+    local shown = safe_text.cut(safe_text.line(self.label), terminal.width(terminal.STDERR) - 3)
+    io.stderr:write("\r", terminal.styled(terminal.STDERR, "dim", frame .. " " .. shown), "\27[K")
     io.stderr:flush()
     is_shown = true
   end
