@@ -10,6 +10,9 @@ local sse = require "spec.support.sse"
 local quote = shell.quote
 local root = shell.output_of("pwd"):gsub("\n$", "")
 
+-- Seconds to wait for a process; checkers of memory are slow.
+local LIMIT = (os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS")) and 120 or 20
+
 describe("opperchat", function()
   local server, folder
 
@@ -49,7 +52,8 @@ describe("opperchat", function()
         or "unset " .. name .. ";"
     end
     local input = shell.write_file(folder .. "/input", settings.input or "")
-    local status = shell.output_of(table.concat(words, " ") .. " sh -c "
+    local status = shell.output_of(table.concat(words, " ")
+      .. " env --default-signal=INT,QUIT sh -c "
       .. quote(line:gsub("^opperchat ?", function() return program end)) .. " <" .. input .. " >"
       .. folder .. "/stdout 2>" .. folder .. "/stderr; echo $?")
     return shell.read_file(folder .. "/stdout"), shell.read_file(folder .. "/stderr"),
@@ -69,6 +73,48 @@ describe("opperchat", function()
   local function sent()
     local requests = server:requests()
     return requests[#requests].json
+  end
+
+  -- Runs a program in the place of a shell, with the signals as a terminal has them:
+  -- the number of the signal that ended it, and what it said.
+  local function signal_of(line, environment)
+    local words = { "exec env --default-signal=INT,QUIT" }
+    for name, value in pairs(environment) do
+      words[#words + 1] = quote(name .. "=" .. value)
+    end
+    local result, how, number = os.execute(table.concat(words, " ") .. " " .. line
+      .. " </dev/null >" .. folder .. "/stdout 2>" .. folder .. "/stderr")
+    if type(result) == "number" then -- Lua 5.1: what wait() says
+      how, number = result % 128 > 0 and "signal" or "exit", result % 128
+    end
+    return how == "signal" and number or nil, shell.read_file(folder .. "/stderr")
+  end
+
+  -- Starts `opperchat hello` as a script does that goes on, and waits for its request.
+  local function start_in_background()
+    -- a shell without job control has SIGINT ignored by what stands before `&`
+    assert(shell.succeeds("export HOME=" .. folder .. " OPPER_BASE_URL=" .. server.url
+      .. " OPPERCHAT_MODEL=m; ( " .. program .. "hello >" .. folder .. "/out 2>&1 & echo $! >"
+      .. folder .. "/pid; wait $!; echo $? >" .. folder .. "/code ) >/dev/null 2>&1 & :"))
+    local deadline = socket.gettime() + LIMIT
+    while server:status().held == 0 and socket.gettime() < deadline do
+      socket.sleep(0.02)
+    end
+    assert.equal(1, server:status().held)
+  end
+
+  -- What that ended with.
+  local function wait_for_code()
+    local deadline, text = socket.gettime() + LIMIT
+    repeat
+      socket.sleep(0.02)
+      local file = io.open(folder .. "/code")
+      text = file and file:read("*a") or ""
+      if file then
+        file:close()
+      end
+    until text ~= "" or socket.gettime() > deadline
+    return text
   end
 
   local function succeeds(line, settings)
@@ -187,6 +233,67 @@ describe("opperchat", function()
       assert.truthy(err:find("^opperchat: stdin: neither [^\n]+\n$"), err)
       assert.equal(0, #server:requests())
     end)
+
+    it("no more than it takes, and does not read on", function()
+      local source = "head -c 60000000 /dev/zero; echo $? >" .. folder .. "/writer"
+      for _, head in ipairs { "", "printf '\\211PNG\\r\\n\\032\\n'; " } do
+        for _, words in ipairs { "hello", "-a - hello", "-a /dev/stdin hello" } do
+          local _, err, code = run("{ " .. head .. source .. "; } | " .. program .. words)
+          assert.equal(2, code, err)
+          assert.truthy(err:find("stdin: more than 32 MiB\n", 1, true), err)
+          -- by SIGPIPE, or an error where that is ignored
+          assert.not_equal("0\n", shell.read_file(folder .. "/writer"))
+        end
+      end
+      assert.equal(0, #server:requests())
+    end)
+
+    it("texts that begin as pictures and music do", function()
+      for _, text in ipairs {
+        "ID3 is a decision tree", "GIF89a is an old image format", "GIF8",
+        "ID3 é" .. ("x"):rep(4089) .. "é", -- a character on the edge of what is looked at
+        "RIFF and WAVE are words", "RIFF-lesWAVE", "ID3 " .. ("é"):rep(20000),
+      } do
+        answer("ok")
+        succeeds("opperchat", { input = text })
+        assert.equal(text, sent().messages[1].content)
+        answer("ok")
+        succeeds("opperchat -a " .. shell.write_file(folder .. "/text", text) .. " hello")
+        assert.equal(folder .. "/text:\n```\n" .. text .. "\n```\n\nhello",
+          sent().messages[1].content)
+      end
+      for _, bytes in ipairs {
+        "GIF89a\1\0\1\0\0\0\0;", "ID3\3\0\0\0\0\0\0", "RIFF\36\0\0\0WAVEfmt \16\0\0\0",
+        "GIF89a    \247 \255\255",
+      } do
+        answer("ok")
+        succeeds("opperchat -a " .. shell.write_file(folder .. "/bytes", bytes) .. " hello",
+          { input = bytes })
+        local content = sent().messages[1].content
+        assert.equal("hello", content[1].text)
+        assert.not_equal("text", content[2].type)
+        assert.equal(content[2].type, content[3].type)
+      end
+      answer("ok")
+      succeeds("opperchat -a - hello", { input = "%PDF-1.4\nall of it text\n%%EOF\n" })
+      assert.equal("file", sent().messages[1].content[2].type)
+    end)
+
+    it("what is piped in as a file, when that is said", function()
+      answer("ok")
+      succeeds("opperchat -a - 'What is wrong?'", { input = "line 1\n" })
+      assert.equal("stdin:\n```\nline 1\n```\n\nWhat is wrong?", sent().messages[1].content)
+      local asked = #server:requests()
+      for words, expected in pairs {
+        ["-a - hello"] = "-a -: nothing is piped in",
+        ["-i -a -"] = "stdin has the lines of the chat",
+      } do
+        local _, err, code = run("opperchat " .. words)
+        assert.equal(2, code)
+        assert.truthy(err:find(expected, 1, true), err)
+      end
+      assert.equal(asked, #server:requests())
+    end)
   end)
 
   describe("with --schema", function()
@@ -212,6 +319,20 @@ describe("opperchat", function()
         assert.same({ type = "array", items = { type = "string" } },
           sent().response_format.json_schema.schema.properties.tags)
       end
+    end)
+
+    it("asks so once, and goes on with the chat as before", function()
+      answer('{"name":"Ada"}')
+      succeeds("opperchat --schema name Who?")
+      answer("In words.")
+      assert.equal("In words.\n", (succeeds("opperchat -c And now?")))
+      assert.is_nil(sent().response_format)
+      assert.equal(3, #sent().messages)
+      answer('{"age":36}')
+      assert.equal('{"age":36}\n', (succeeds("opperchat -c --schema 'age int' 'How old?'")))
+      answer("Yes.")
+      assert.equal("Yes.\n", (succeeds("opperchat -c Really?")))
+      assert.equal(7, #sent().messages)
     end)
 
     it("prints nothing that does not fit", function()
@@ -280,7 +401,74 @@ describe("opperchat", function()
       assert.equal("opperchat: there is no chat to go on with\n", err)
     end)
 
+    it("when something was said, and leaves no file behind when it is killed before", function()
+      server:script{ { "hold" } }
+      start_in_background()
+      assert(shell.succeeds("kill -KILL $(cat " .. folder .. "/pid)"))
+      assert.equal("137\n", wait_for_code())
+      assert.equal(0, #shell.output_of("ls " .. folder .. "/.local/share/opperchat/chats"))
+    end)
+
+    it("and closes their folder to others, when it is ours", function()
+      local chats = folder .. "/.local/share/opperchat/chats"
+      assert(shell.succeeds("mkdir -p " .. chats .. " && chmod 755 " .. chats))
+      answer("ok")
+      succeeds("opperchat hello")
+      assert.equal("700\n", shell.output_of("stat -c %a " .. chats))
+      assert.equal("755\n", shell.output_of("umask 022; mkdir " .. folder .. "/x; stat -c %a "
+        .. folder .. "/x"))
+    end)
+
+    it("and saves them in files that only their owner can read", function()
+      answer("ok")
+      local saved = {}
+      for i, name in ipairs { "x.md", "x.json", "x.jsonl", "x" } do
+        saved[i] = "/save " .. folder .. "/" .. name
+      end
+      succeeds("umask 0; " .. program .. "-i", { input = "hello\n" .. table.concat(saved, "\n") })
+      for _, name in ipairs { "x.md", "x.json", "x.jsonl", "x" } do
+        assert.equal("600\n", shell.output_of("stat -c %a " .. folder .. "/" .. name), name)
+        assert.truthy(shell.read_file(folder .. "/" .. name):find("hello", 1, true), name)
+      end
+    end)
+
+    it("and is not led astray by what a full disk leaves", function()
+      answer("ok")
+      -- no file may get any bytes; a pipe may
+      local out, err, code = run("{ trap '' XFSZ; ulimit -f 0; " .. program
+        .. "hello 2>&1; } | cat")
+      assert.equal(0, code, err)
+      assert.truthy(out:find("^ok\nopperchat: this chat is not kept: [^\n]+\n$"), out)
+      local chats = folder .. "/.local/share/opperchat/chats"
+      assert.equal("", shell.output_of("ls " .. chats))
+      answer("one")
+      succeeds("opperchat first")
+      shell.write_file(chats .. "/20990101-abcdef.jsonl", "")
+      assert(shell.succeeds("touch -d 2099-01-01 " .. chats .. "/20990101-abcdef.jsonl"))
+      answer("two")
+      succeeds("opperchat -c second")
+      assert.equal(3, #sent().messages)
+      assert.is_nil((succeeds("opperchat --list")):find("abcdef", 1, true))
+    end)
+
+    it("and says when another program has one open", function()
+      answer("ok")
+      succeeds("opperchat hello")
+      local path = shell.output_of("ls " .. folder .. "/.local/share/opperchat/chats/*")
+        :gsub("\n", "")
+      local opened = assert(require("opperchat").load(path, { journal = path }))
+      local _, err, code = run("opperchat -c and")
+      opened:close()
+      assert.equal(1, code)
+      assert.equal("opperchat: this chat is open in another program\n", err)
+    end)
+
     it("and answers when they cannot be kept", function()
+      answer("ok")
+      local _, newline_err, newline_code = run("opperchat hello",
+        { env = { XDG_DATA_HOME = folder .. "/a\nb" } })
+      assert.equal(0, newline_code)
+      assert.truthy(newline_err:find("^opperchat: this chat is not kept: [^\n]+\n$"), newline_err)
       shell.write_file(folder .. "/file", "")
       answer("ok")
       local out, err, code = run("opperchat hello", { env = { XDG_DATA_HOME = folder .. "/file" } })
@@ -317,6 +505,13 @@ describe("opperchat", function()
       assert.truthy(err:find("^opperchat: truncated error [^\n]+\n$"), err)
     end)
 
+    it("with words for an answer that is empty, and for no reason", function()
+      server:reply{ body = { choices = { { index = 0, finish_reason = cjson.null,
+        message = { role = "assistant", content = "" } } } } }
+      local _, err = run("opperchat --no-stream hello")
+      assert.equal("opperchat: the answer is empty\n", err)
+    end)
+
     it("with 2 when what was typed makes no sense", function()
       for line, expected in pairs{
         [""] = "what is the question",
@@ -340,6 +535,13 @@ describe("opperchat", function()
         assert.truthy(err:find("^opperchat: [^\n]*" .. expected .. "[^\n]*\n$"), err)
       end
       assert.equal(0, #server:requests())
+    end)
+
+    it("without the places in its own files", function()
+      shell.write_file(folder .. "/a\nb", "")
+      local _, err, code = run("opperchat --chat '" .. folder .. "/a\nb' hello")
+      assert.equal(2, code)
+      assert.truthy(err:find("^opperchat: option 'journal': control character[^\n]*\n$"), err)
     end)
 
     it("quietly when nobody reads on", function()
@@ -367,6 +569,76 @@ describe("opperchat", function()
       local _, err, code = run("opperchat hello >/dev/full")
       assert.equal(1, code)
       assert.truthy(err:find("^opperchat: cannot write the answer: [^\n]+\n$"), err)
+    end)
+
+    it("by the signal when it is interrupted while it starts", function()
+      -- what Ctrl-C does while a module is looked for: the interpreter's own handler raises
+      local init = "table.insert(package.searchers or package.loaders, 2, function(name) "
+        .. "if name == '%s' and not PRESSED then PRESSED = true "
+        .. "local pipe = io.popen('kill -INT $PPID') pipe:read('*a') pipe:close() end end)"
+      for _, name in ipairs { "opperchat.core", "opperchat.command", "opperchat.command.help" } do
+        local number, err = signal_of(program .. "hello", { LUA_INIT = init:format(name),
+          HOME = folder, OPPER_BASE_URL = server.url, OPPERCHAT_MODEL = "test/model" })
+        assert.equal(2, number, name .. ": " .. err)
+        assert.equal("", err)
+      end
+      assert.equal(0, #server:requests())
+    end)
+
+    it("as the Lua that it was handed over to ends", function()
+      -- sources that are built for one Lua alone, which is a shell script here
+      local own = folder .. "/sources"
+      assert(shell.succeeds("mkdir -p " .. own .. "/bin " .. own .. "/lua/opperchat/command "
+        .. own .. "/build/lua5.2/opperchat && cp bin/opperchat " .. own .. "/bin && : >" .. own
+        .. "/lua/opperchat/command/init.lua && : >" .. own .. "/build/lua5.2/opperchat/core.so"))
+      local line = quote(shell.interpreter()) .. " " .. own .. "/bin/opperchat hello"
+      local environment = { LUA_PATH = ";;", LUA_CPATH = folder .. "/none/?.so",
+        PATH = folder .. ":" .. os.getenv("PATH") }
+      local function ends(script)
+        shell.write_file(folder .. "/lua5.2", "#!/bin/sh\n" .. script .. "\n")
+        assert(shell.succeeds("chmod +x " .. folder .. "/lua5.2"))
+        local number = signal_of(line, environment)
+        local _, _, code = run("exec " .. line, { env = environment })
+        return { code, number }
+      end
+      assert.same({ 7 }, ends("exit 7"))
+      assert.same({ 0 }, ends("exit 0"))
+      assert.same({ 130, 2 }, ends("kill -INT $$"))
+      assert.same({ 143 }, ends("kill -TERM $$"))
+    end)
+
+    it("not by a SIGINT that is ignored, as in the background of a script", function()
+      server:script{ { "hold" }, { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream"
+        .. "\r\n\r\n" .. sse.text("still here") .. sse.finish() .. sse.done }, { "close" } }
+      start_in_background()
+      assert(shell.succeeds("kill -INT $(cat " .. folder .. "/pid)"))
+      server:release()
+      assert.equal("0\n", wait_for_code())
+      assert.equal("still here\n", shell.read_file(folder .. "/out"))
+    end)
+
+    it("with 1 when stdout is closed, and writes into nothing else", function()
+      answer("the answer")
+      local _, err, code = run("opperchat hello >&-")
+      assert.equal(1, code)
+      assert.truthy(err:find("^opperchat: cannot write the answer: [^\n]+\n$"), err)
+      for _, closed in ipairs { "<&-", "<&- 2>&-" } do
+        answer("the answer")
+        local out, other_err, other_code = run("opperchat hello " .. closed)
+        assert.equal("the answer\n", out)
+        assert.equal("", other_err)
+        assert.equal(0, other_code)
+      end
+      answer("the answer")
+      _, _, code = run("opperchat hello <&- >&- 2>&-")
+      assert.equal(1, code)
+      local kept = shell.output_of("cat " .. folder .. "/.local/share/opperchat/chats/*")
+      local lines = 0
+      for line in kept:gmatch("[^\n]+") do
+        assert.truthy(pcall(cjson.decode, line), line)
+        lines = lines + 1
+      end
+      assert.truthy(lines >= 4, kept)
     end)
 
     it("by the signal when it is interrupted", function()
@@ -399,6 +671,24 @@ describe("opperchat", function()
       end
       for line in text:gmatch("[^\n]+") do
         assert.truthy(#line <= 80, line)
+      end
+    end)
+
+    it("chats in lines that fit a terminal, cut between characters", function()
+      answer("ok")
+      succeeds("opperchat " .. quote(("x"):rep(199) .. "é and more"))
+      local list = succeeds("opperchat --list")
+      assert.truthy(list:find("x\n$"), list)
+      local safe_text = require "opperchat.command.safe_text"
+      for text, expected in pairs {
+        ["日本語"] = { "", "…", "…", "日…", "日…", "日本…", "日本語" },
+        ["abcd"] = { "", "…", "a…", "ab…", "abcd" },
+        ["e\204\129é!"] = { "", "…", "e\204\129…", "e\204\129é!" },
+      } do
+        for i, cut in ipairs(expected) do
+          assert.equal(cut, safe_text.cut(text, i - 1), text .. " in " .. i - 1)
+        end
+        assert.equal(text, safe_text.cut(text, math.huge))
       end
     end)
 
@@ -537,6 +827,20 @@ describe("opperchat", function()
     local last = requests[3].json.messages
     assert.equal("Be brief.", last[1].content)
     assert.equal("five", last[4].content)
+  end)
+
+  it("takes nothing that has several lines for a command of a chat", function()
+    server:default{ chunks = sse.answer("ok") }
+    local _, err = succeeds("opperchat -i", {
+      input = '"""/undo\nis what?"""\n"""/quit"""\n"""\n  /help"""\n/quit\\\nnow\n/model \1\n',
+    })
+    local requests = server:requests()
+    local asked = {}
+    for i, request in ipairs(requests) do
+      asked[i] = request.json.messages[#request.json.messages].content
+    end
+    assert.same({ "/undo\nis what?", "/quit", "  /help", "/quit\nnow" }, asked)
+    assert.truthy(err:find("model", 1, true), err)
   end)
 
   it("does not wait for a name while it can be interrupted", function()

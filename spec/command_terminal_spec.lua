@@ -41,7 +41,7 @@ describe("opperchat in a terminal", function()
 
   local program = quote(shell.interpreter()) .. " " .. quote(root .. "/bin/opperchat") .. " "
 
-  local function start(words, environment)
+  local function start(words, environment, columns)
     local settings = {
       HOME = folder, OPPER_BASE_URL = server.url, OPPERCHAT_MODEL = "test/model",
       XDG_DATA_HOME = false, XDG_CONFIG_HOME = false, NO_COLOR = false, OPPER_API_KEY = false,
@@ -50,7 +50,8 @@ describe("opperchat in a terminal", function()
     for name, value in pairs(environment or {}) do
       settings[name] = value
     end
-    terminal = tmux.start((words:gsub("^opperchat ?", function() return program end)), settings)
+    local line = (" " .. words):gsub(" opperchat%f[ ;%z]", function() return " " .. program end)
+    terminal = tmux.start(line, settings, columns)
     return terminal
   end
 
@@ -166,15 +167,50 @@ describe("opperchat in a terminal", function()
     start("opperchat")
     terminal:wait_for("\n>")
     terminal:keys("h", "a", "l", "f", "C-c")
-    terminal:wait_for("Ctrl-C again, or Ctrl-D, leaves")
     terminal:wait_for("\n>", 2)
     answer("ok then")
     terminal:type("whole")
     terminal:wait_for("ok then")
     assert.equal("whole", sent()[1].content)
     terminal:wait_for("\n>", 3)
+    -- greeted with "Ctrl-D leaves"
     terminal:keys("C-c")
-    terminal:wait_for("leaves", 2)
+    terminal:wait_for("Ctrl-C again, or Ctrl-D, leaves")
+    terminal:wait_for("\n>", 4)
+    -- what was typed in between is what the next one is for
+    terminal:keys("a", "b", "c", "C-c")
+    terminal:wait_for("\n>", 5)
+    terminal:type('"""')
+    terminal:type("x")
+    terminal:wait_for("\n.", 2)
+    terminal:keys("C-c")
+    terminal:wait_for("\n>", 6)
+    terminal:keys("C-c")
+    terminal:wait_for("Ctrl-C again, or Ctrl-D, leaves", 2)
+    terminal:keys("C-c")
+    terminal:wait_for("[ended 130]")
+  end)
+
+  it("leaves the terminal as it was", function()
+    start("stty -a >" .. folder .. "/before; opperchat; stty -a >" .. folder .. "/after")
+    terminal:wait_for("\n>")
+    terminal:keys("a", "C-c")
+    terminal:wait_for("\n>", 2)
+    terminal:keys("C-d")
+    terminal:wait_for("[ended 0]")
+    assert.equal(shell.read_file(folder .. "/before"), shell.read_file(folder .. "/after"))
+  end)
+
+  it("keeps the spinner in one line, however narrow the terminal is", function()
+    server:script{ { "send", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\n"
+      .. "Content-Length: 0\r\n\r\n" }, { "close" } }
+    start("opperchat hello", nil, 12)
+    terminal:wait_for("HTTP 503…")
+    -- it turns for a while
+    shell.succeeds("sleep 0.5")
+    local screen = terminal:screen()
+    local _, lines = screen:gsub("[^\n]+", "")
+    assert.equal(1, lines, screen)
     terminal:keys("C-c")
     terminal:wait_for("[ended 130]")
   end)

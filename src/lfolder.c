@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #ifdef __APPLE__
 #define MTIME st_mtimespec
@@ -28,6 +28,31 @@ static int make_folder(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   if(mkdir(path, 0700) && errno != EEXIST)
     return failed(L, path, errno);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* close_to_others(folder) -> whether it is closed to all but its owner */
+static int close_to_others(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  struct stat about;
+  lua_pushboolean(L, !stat(path, &about) && S_ISDIR(about.st_mode)
+                     && (!(about.st_mode & 077)
+                         || (about.st_uid == geteuid()
+                             && !chmod(path, about.st_mode & 07700))));
+  return 1;
+}
+
+/*
+ * make_file(path) -> true | nil, problem, number. Empty, for its owner alone;
+ * one that is there already is left as it is, and a failure.
+ */
+static int make_file(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if(fd < 0)
+    return failed(L, path, errno);
+  close(fd);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -81,20 +106,12 @@ static int list_folder(lua_State *L) {
   return 1;
 }
 
-/* terminal_width(descriptor) -> columns | nil */
-static int terminal_width(lua_State *L) {
-  struct winsize size;
-  if(ioctl((int)luaL_checkinteger(L, 1), TIOCGWINSZ, &size) || !size.ws_col)
-    return 0;
-  lua_pushinteger(L, size.ws_col);
-  return 1;
-}
-
 void lfolder_register(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "make_folder", make_folder },
+    { "close_to_others", close_to_others },
+    { "make_file", make_file },
     { "list_folder", list_folder },
-    { "terminal_width", terminal_width },
     { NULL, NULL }
   };
   lcompat_register(L, functions);

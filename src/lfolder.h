@@ -1,6 +1,6 @@
 /*
- * lfolder: folders, and how wide a terminal is: what Lua's own library cannot
- * say and the command `opperchat` has to know.
+ * lfolder: folders, and files that nobody else can read: what Lua's own library
+ * cannot do and the command `opperchat` has to.
  */
 #ifndef LFOLDER_H
 #define LFOLDER_H

@@ -9,6 +9,7 @@
 #include "lclient.h"
 #include "lcompat.h"
 #include "lconversation.h"
+#include "ldescriptor.h"
 #include "lfolder.h"
 #include "lhistory.h"
 #include "linterrupt.h"
@@ -18,6 +19,7 @@
 #include "lrequest.h"
 #include "lsecret.h"
 #include "lsystem.h"
+#include "lterminal.h"
 #include "lutil.h"
 #include "oc_alloc.h"
 #include "oc_clock.h"
@@ -100,6 +102,7 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   ljson_register(L);
   lclient_register(L);
   lconversation_register(L);
+  ldescriptor_register(L);
   lfolder_register(L);
   lhistory_register(L);
   linterrupt_register(L);
@@ -107,5 +110,6 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   lrequest_register(L);
   lsecret_register(L);
   lsystem_register(L);
+  lterminal_register(L);
   return 1;
 }

@@ -2,11 +2,16 @@
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local places = require "opperchat.command.places"
+local reading = require "opperchat.command.reading"
 
 local attachments = {}
 
--- Bytes of a text file, or of what comes through a pipe.
-local MAX_TEXT = 32 * 1024 * 1024
+---Bytes of a text file, or of what comes through a pipe.
+attachments.MAX = 32 * 1024 * 1024
+
+-- Bytes of a file that say what it is. No picture and no sound has so many of them
+-- that are those of a text.
+local HEAD = 4096
 
 -- How files begin: { at, bytes, what they are }. What an image is in detail is
 -- found out when it is sent.
@@ -16,11 +21,20 @@ local BEGINNINGS = {
   { 1, "\255\251", "audio" }, { 1, "\255\243", "audio" }, { 1, "\255\242", "audio" },
 }
 
+-- Whether this is what people and programs write: UTF-8, of which the last character
+-- may be cut off, and no control characters.
+local function is_text(bytes)
+  local last = bytes:match("()[\194-\244][\128-\191]*$")
+  return not bytes:find("[%z\1-\8\14-\31\127]")
+    and (core.quote(bytes) or last and #bytes - last < 3 and core.quote(bytes:sub(1, last - 1)))
+end
+
+-- "ID3 is a decision tree" begins as music does.
 local function kind_of(bytes)
   for _, beginning in ipairs(BEGINNINGS) do
     local at, wanted, kind = beginning[1], beginning[2], beginning[3]
     if bytes:sub(at, at + #wanted - 1) == wanted and (at == 1 or bytes:sub(1, 4) == "RIFF") then
-      return kind
+      return (kind == "file" or not is_text(bytes)) and kind or nil
     end
   end
 end
@@ -59,13 +73,13 @@ function attachments.read(path)
   if not file then
     return nil, problem
   end
-  local head = file:read(16) or ""
+  local head = reading.up_to(file, HEAD)
   local what = kind_of(head)
   if what and kind == "file" then
     file:close()
     return opperchat[what](path)
   end
-  local text = head .. (file:read(MAX_TEXT) or "")
+  local text = head .. reading.up_to(file, attachments.MAX + 1 - #head)
   file:close()
   return attachments.of_bytes(text, path)
 end
@@ -76,11 +90,12 @@ end
 ---@return table|string? attachment
 ---@return string? problem
 function attachments.of_bytes(bytes, name)
+  if #bytes > attachments.MAX then
+    return nil, ("%s: more than %d MiB"):format(name or "stdin", attachments.MAX / 2 ^ 20)
+  end
   local what = kind_of(bytes)
   if what then
     return opperchat[what] { data = bytes }
-  elseif #bytes > MAX_TEXT then
-    return nil, ("%s: more than %d MiB of text"):format(name or "stdin", MAX_TEXT / 2 ^ 20)
   elseif not core.quote(bytes) then
     return nil, (name or "stdin") .. ": neither UTF-8 text nor an image, a PDF, WAV or MP3"
   end

@@ -13,7 +13,7 @@ local chats = {}
 ---@field path string
 ---@field modified number
 
--- Longest first words of a chat.
+-- Longest first words of a chat, in bytes.
 local WORDS = 200
 
 ---All chats, the last used first.
@@ -23,7 +23,8 @@ function chats.list()
   local found = {}
   for _, file in ipairs(folder and core.list_folder(folder) or {}) do
     local id = file.name:match("^%d+%-(%x+)%.jsonl$")
-    if id then
+    -- one that is empty is what a full disk has left of a chat
+    if id and file.size > 0 then
       found[#found + 1] = { id = id, path = folder .. "/" .. file.name, modified = file.modified }
     end
   end
@@ -73,13 +74,15 @@ function chats.last()
   end
 end
 
----A file for a new chat; its folder is made.
+---A file for a new chat, which is not there yet; its folder is made.
 ---@return opperchat.command.ChatFile? file
 ---@return string? problem
 function chats.new()
   local folder = places.chats()
   if not folder then
     return nil, "neither HOME nor XDG_DATA_HOME is set"
+  elseif folder:find("%c") then
+    return nil, folder .. ": has a control character in its name"
   end
   local made, problem = places.make(folder)
   if not made then
@@ -131,7 +134,11 @@ function chats.first_words(chat)
   if not first[1] then
     return ""
   end
-  return (chats.text_of(chat:messages(first[1], first[1])[1]):sub(1, WORDS))
+  local text, last = chats.text_of(chat:messages(first[1], first[1])[1]), WORDS
+  while last > 0 and (text:byte(last + 1) or 0) >= 0x80 and text:byte(last + 1) < 0xC0 do
+    last = last - 1 -- not in the middle of a character
+  end
+  return text:sub(1, last)
 end
 
 ---The model that a chat is with.

@@ -112,14 +112,23 @@ function known.compact(self)
   end
 end
 
+-- Like the journal, for its owner alone.
 local function write_new(path, text)
-  local file, problem = io.open(path, "wb")
+  local made, problem = core.make_file(path)
+  local file
+  if made then
+    file, problem = io.open(path, "wb")
+  end
   if not file then
     return nil, problem
   end
   local worked, why = file:write(text)
   local closed, why_not_closed = file:close()
-  return worked and closed, why or why_not_closed
+  if worked and closed then
+    return true
+  end
+  os.remove(path)
+  return nil, why or why_not_closed
 end
 
 function known.save(self, path)

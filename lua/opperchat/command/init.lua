@@ -40,8 +40,17 @@ local function failure(err)
       and tostring(err.message):find("^no API key") then
     err = "no API key: set OPPER_API_KEY, or name a file that has it with --key-file"
   end
+  if type(err) == "table" and err.code == "locked" then
+    err = "this chat is open in another program"
+  end
   output.complain(err)
   return FAILED
+end
+
+-- A message without the place in our files, and what it says first of all: which
+-- function was called.
+local function without_place(problem)
+  return (tostring(problem):gsub("^[^\n]-:%d+: ", ""):gsub("^%l+: ", ""))
 end
 
 -- ---------------------------------------------------------------------------
@@ -77,11 +86,6 @@ local function add_defaults(given)
   -- a chat goes on with its own model, unless -m says otherwise
   given.typed = { model = given.model, system = given.system, option = given.option }
   arguments.merge(given, defaults)
-end
-
--- A message without the place in our files.
-local function without_place(problem)
-  return (tostring(problem):gsub("^[^\n]-:%d+: ", ""):gsub("^client: ", ""))
 end
 
 local function make_client(given)
@@ -150,14 +154,15 @@ local function plan(given)
   if not made then
     misuse("-o: %s", problem)
   end
+  local schema
   if given.schema then
-    made.schema, problem = schema_text.read(given.schema)
-    if not made.schema then
+    schema, problem = schema_text.read(given.schema)
+    if not schema then
       misuse("--schema: %s", problem)
     end
   end
   return {
-    file = file, parameters = made, system = from.system, model = from.model,
+    file = file, parameters = made, schema = schema, system = from.system, model = from.model,
     is_saved = not given["no-save"], is_streamed = not given["no-stream"],
   }
 end
@@ -167,21 +172,35 @@ local function open_session(given, planned)
   if not planned.model and not planned.file then
     planned.model = choose_model(planned.client)
   end
-  local opened, err = session.open(planned)
-  if not opened then
-    return nil, err
+  local worked, opened, err = pcall(session.open, planned)
+  if not worked then
+    misuse("%s", without_place(opened))
   end
-  return opened
+  return opened, err
 end
 
 -- ---------------------------------------------------------------------------
 -- Asking
 -- ---------------------------------------------------------------------------
 
+-- `-a -`: what is piped in, as a file.
+local function read_stdin()
+  local bytes = reading.stdin(attachments.MAX + 1)
+  if bytes == "" then
+    return nil, "-: nothing is piped in"
+  end
+  return attachments.of_bytes(bytes, "stdin")
+end
+
 local function read_attachments(given)
   local list = {}
   for _, path in ipairs(given.attach or {}) do
-    local attachment, problem = attachments.read(path)
+    local attachment, problem
+    if path == "-" then
+      attachment, problem = read_stdin()
+    else
+      attachment, problem = attachments.read(path)
+    end
     if not attachment then
       misuse("-a %s", problem)
     end
@@ -193,7 +212,7 @@ end
 -- The question, and what is piped in before it.
 local function read_prompt(given, attached)
   local texts = {}
-  local piped = reading.all()
+  local piped = reading.stdin(attachments.MAX + 1)
   if piped:find("%S") then
     local attachment, problem = attachments.of_bytes(piped)
     if not attachment then
@@ -218,7 +237,8 @@ end
 -- What there is to say of an answer beside the answer.
 local function comment(given, reply)
   if (reply.content or "") == "" and not reply.refusal then
-    output.complain("the answer is empty (" .. tostring(reply.finish_reason) .. ")")
+    output.complain("the answer is empty"
+      .. (reply.finish_reason and " (" .. reply.finish_reason .. ")" or ""))
   elseif reply.finish_reason == "length" then
     output.complain("the answer was cut off at the token limit")
   elseif reply.finish_reason == "content_filter" then
@@ -237,7 +257,7 @@ local function ask_once(given)
     return failure(err)
   end
   local reply
-  reply, err = opened:ask(prompt, given.schema ~= nil)
+  reply, err = opened:ask(prompt, planned.schema)
   if reply and given.schema then
     local answer = output.answer()
     answer.write(schema_text.json_of(reply))
@@ -259,6 +279,11 @@ local function chat(given)
   local planned = plan(given)
   -- what had arrived when Ctrl-C stopped it was said, and the model may be asked of it
   planned.keep_partial = true
+  for _, path in ipairs(given.attach or {}) do
+    if path == "-" and not terminal.is_terminal(terminal.STDIN) then
+      misuse("-a -: stdin has the lines of the chat")
+    end
+  end
   local attached = read_attachments(given)
   local question = table.concat(given.words, " ")
   local prompt = question:find("%S") and attachments.prompt({ question }, attached) or nil

@@ -78,25 +78,28 @@ local function greet(self)
   end
 end
 
--- Whether a Ctrl-C at the prompt is the second one in a row.
-local function is_leaving(was_interrupted)
-  if is_person() then
-    output.write("\n")
-    if not was_interrupted then
-      interactive.say("Ctrl-C again, or Ctrl-D, leaves")
-    end
+-- Whether a Ctrl-C leaves: the second in a row with nothing typed before it.
+local function is_leaving(was_interrupted, what)
+  if not is_person() then
+    return true
   end
-  return was_interrupted or not is_person()
+  output.write("\n")
+  if what == "interrupted" and not was_interrupted then
+    interactive.say("Ctrl-C again, or Ctrl-D, leaves")
+  end
+  return what == "interrupted" and was_interrupted
 end
 
-local function take_line(self, line)
-  local name, rest = line:match("^/([%a]+)%s*(.-)%s*$")
-  if name or line:find("^/") then
-    return commands.run(self, name or line:sub(2), rest or "")
-  elseif line:find("%S") then
+-- A text of several lines is never a command: it may be a path, or code.
+local function take(self, text, what)
+  if what == "line" and text:find("^/") then
+    local name, rest = text:match("^/([%a]+)%s*(.-)%s*$")
+    return commands.run(self, name or text:sub(2), rest or "")
+  elseif text:find("%S") then
     local given = self.attached
     self.attached = {}
-    interactive.ask(self, attachments.prompt({ (line:gsub("^%s+", "")) }, given))
+    text = what == "line" and text:gsub("^%s+", "") or text
+    interactive.ask(self, attachments.prompt({ text }, given))
   end
 end
 
@@ -113,18 +116,18 @@ function interactive.run(session, given)
   end
   local code, was_interrupted = nil, false
   while not code and not output.failed() do
-    local line, why = reading.question("> ")
-    if line then
+    local text, what = reading.question("> ")
+    if text then
       was_interrupted = false
-      code = take_line(self, line)
-    elseif why == "end" then
+      code = take(self, text, what)
+    elseif what == "end" then
       if is_person() then
         output.write("\n")
       end
       code = 0
     else
-      code = is_leaving(was_interrupted) and 130 or nil
-      was_interrupted = true
+      code = is_leaving(was_interrupted, what) and 130 or nil
+      was_interrupted = what == "interrupted"
     end
   end
   session:close()

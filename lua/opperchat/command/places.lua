@@ -32,7 +32,8 @@ function places.config()
   return config and config .. "/opperchat/config"
 end
 
----Makes a folder and those it is in, for their owner alone.
+---Makes a folder and those it is in, for their owner alone; one that is there already
+---is closed to others, when it is ours.
 ---@param path string
 ---@return true? made
 ---@return string? problem
@@ -45,7 +46,11 @@ function places.make(path)
       end
     end
   end
-  return core.make_folder(path)
+  local made, problem = core.make_folder(path)
+  if made then
+    core.close_to_others(path)
+  end
+  return made, problem
 end
 
 ---A path as it is typed: `~/` is the home folder.

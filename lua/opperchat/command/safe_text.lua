@@ -5,6 +5,8 @@
 ---terminal into the shell. So they are shown and not sent, and so are the
 ---characters that reverse the direction of what follows: text that reads other
 ---than it is.
+local cells = require "opperchat.command.cells"
+
 local safe_text = {}
 
 -- Length of a character by its first byte.
@@ -104,16 +106,16 @@ end
 
 ---The beginning of a line, with an ellipsis where it is cut.
 ---@param text string of `safe_text.line`
----@param width integer characters
+---@param width integer cells of a terminal
 ---@return string
 function safe_text.cut(text, width)
-  local count, at = 0, nil
-  for from in text:gmatch("()[%z\1-\127\194-\244][\128-\191]*") do
-    count = count + 1
-    if count == width then
-      at = from
-    elseif count > width then
-      return text:sub(1, at - 1) .. "…"
+  local used, last = 0, 0
+  for character, to in text:gmatch("([%z\1-\127\194-\244][\128-\191]*)()") do
+    used = used + cells.of(code_of(character))
+    if used > width then
+      return text:sub(1, last) .. (width > 0 and "…" or "")
+    elseif used < width then
+      last = to - 1 -- the ellipsis has a cell behind it
     end
   end
   return text

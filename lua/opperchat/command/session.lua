@@ -1,10 +1,13 @@
 ---One chat of the command: the conversation, where it is kept, and asking it.
 local chats = require "opperchat.command.chats"
 local core = require "opperchat.core"
+local lazy = require "opperchat.lazy"
 local opperchat = require "opperchat"
 local output = require "opperchat.command.output"
 local spinner = require "opperchat.command.spinner"
 local waiting = require "opperchat.command.waiting"
+
+local keeping = lazy.module "opperchat.keeping"
 
 local session = {}
 
@@ -23,6 +26,7 @@ local COMPACTION = { tokens = 2 ^ 31, turns = 1 }
 ---@class opperchat.command.Session
 ---@field chat opperchat.Conversation
 ---@field file? opperchat.command.ChatFile where it is kept
+---@field new_file? opperchat.command.ChatFile where it will be, as soon as something was said
 ---@field client opperchat.Client
 ---@field is_streamed boolean
 local Session = {}
@@ -59,23 +63,42 @@ local function go_on(given)
   return chat, err
 end
 
+-- An answer that is not kept is better than none.
+local function complain_not_kept(problem)
+  output.complain("this chat is not kept: " .. problem)
+end
+
 local function begin(given)
+  local made = options_for(given)
+  made.system = given.system
+  local chat = opperchat.conversation(made)
   local file, problem
   if given.is_saved then
     file, problem = chats.new()
   end
-  local made = options_for(given, file)
-  made.system = given.system
-  local chat, err = opperchat.conversation(made)
-  if not chat then
-    problem, file, made.journal = err.message, nil, nil
-    chat = opperchat.conversation(made)
-  end
   if problem then
-    -- an answer that is not kept is better than none
-    output.complain("this chat is not kept: " .. problem)
+    complain_not_kept(problem)
   end
   return chat, file
+end
+
+-- Gives a new chat its file once there is something in it: whoever is killed before
+-- leaves none behind.
+local function keep(self)
+  local file = self.new_file
+  if not file or chats.turns(self.chat) == 0 then
+    return
+  end
+  self.new_file = nil
+  local begun, err = keeping.begin_journal(self.chat, file.path)
+  if begun then
+    self.file = file
+    return
+  elseif err.code ~= "locked" and err.code ~= "file_exists" then
+    -- what a full disk has left of it
+    os.remove(file.path)
+  end
+  complain_not_kept(err.message)
 end
 
 ---Goes on with a chat or begins one.
@@ -91,7 +114,7 @@ function session.open(given)
     end
     self.chat, self.file = chat, given.is_saved and given.file or nil
   else
-    self.chat, self.file = begin(given)
+    self.chat, self.new_file = begin(given)
     self.is_new = true
   end
   self.given = given
@@ -113,8 +136,10 @@ function Session:set_model(name)
     given[key] = value
   end
   given.model, given.system, given.file = name, nil, self.file
-  local copy = self.chat:fork { model = name }
-  if not self.file then
+  local valid, copy = pcall(self.chat.fork, self.chat, { model = name })
+  if not valid then
+    return nil, (tostring(copy):gsub("^.-option", "option"))
+  elseif not self.file then
     self.chat:close()
     self.chat, self.given = copy, given
     return true
@@ -183,6 +208,7 @@ local function converse(self, call, is_quiet)
     answer.write(reply.content or reply.refusal or "")
   end
   answer.finish()
+  keep(self)
   if was_interrupted and not reply then
     return nil, waiting.INTERRUPTED
   end
@@ -191,11 +217,14 @@ end
 
 ---Asks a question.
 ---@param prompt string|table
----@param is_quiet? boolean the answer is not shown
+---@param schema? table of this answer alone, which is not shown then
 ---@return opperchat.Reply? reply
 ---@return any err `waiting.INTERRUPTED` after a Ctrl-C
-function Session:ask(prompt, is_quiet)
-  return converse(self, function(given) return self.chat:send(prompt, given) end, is_quiet)
+function Session:ask(prompt, schema)
+  return converse(self, function(given)
+    given.schema = schema
+    return self.chat:send(prompt, given)
+  end, schema ~= nil)
 end
 
 ---Asks the last question again.

@@ -1,5 +1,6 @@
 ---A sign of life on stderr until the first word is there.
 local output = require "opperchat.command.output"
+local safe_text = require "opperchat.command.safe_text"
 local terminal = require "opperchat.command.terminal"
 
 local spinner = {}
@@ -29,8 +30,9 @@ function spinner.new(label)
       return
     end
     local frame = frames[math.floor(elapsed * 10) % #frames + 1]
-    io.stderr:write("\r", terminal.styled(terminal.STDERR, "dim", frame .. " " .. self.label),
-      "\27[K")
+    -- a line that goes on in the next one cannot be written over; the last cell stays free
+    local shown = safe_text.cut(safe_text.line(self.label), terminal.width(terminal.STDERR) - 3)
+    io.stderr:write("\r", terminal.styled(terminal.STDERR, "dim", frame .. " " .. shown), "\27[K")
     io.stderr:flush()
     is_shown = true
   end

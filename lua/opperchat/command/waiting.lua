@@ -8,12 +8,19 @@ local waiting = {}
 local LOOK = 0.1
 
 ---Runs a function whose waits let go (it is a task of `opperchat.go`), and returns
----what it returns.
+---what it returns; nil and `waiting.INTERRUPTED` when somebody has pressed Ctrl-C before.
 ---@param fn fun(): any, any
 ---@param hooks {on_look?: fun(), on_interrupt?: fun()} `on_look` is called a few times a
 ---second; without `on_interrupt` nothing goes on after a Ctrl-C
 ---@return any ...
 function waiting.run(fn, hooks)
+  if core.interrupts_take() then
+    -- nothing that costs is begun then
+    if not hooks.on_interrupt then
+      error(waiting.INTERRUPTED, 0)
+    end
+    return nil, waiting.INTERRUPTED
+  end
   local task = driver.spawn(fn)
   while task.state == "running" do
     driver.poll(LOOK)
