@@ -588,15 +588,16 @@ describe("opperchat", function()
     it("as the Lua that it was handed over to ends", function()
       -- sources that are built for one Lua alone, which is a shell script here
       local own = folder .. "/sources"
+      local other = shell.interpreter():find("5.2", 1, true) and "lua5.3" or "lua5.2"
       assert(shell.succeeds("mkdir -p " .. own .. "/bin " .. own .. "/lua/opperchat/command "
-        .. own .. "/build/lua5.2/opperchat && cp bin/opperchat " .. own .. "/bin && : >" .. own
-        .. "/lua/opperchat/command/init.lua && : >" .. own .. "/build/lua5.2/opperchat/core.so"))
+        .. own .. "/build/" .. other .. "/opperchat && cp bin/opperchat " .. own .. "/bin && : >" .. own
+        .. "/lua/opperchat/command/init.lua && : >" .. own .. "/build/" .. other .. "/opperchat/core.so"))
       local line = quote(shell.interpreter()) .. " " .. own .. "/bin/opperchat hello"
       local environment = { LUA_PATH = ";;", LUA_CPATH = folder .. "/none/?.so",
         PATH = folder .. ":" .. os.getenv("PATH") }
       local function ends(script)
-        shell.write_file(folder .. "/lua5.2", "#!/bin/sh\n" .. script .. "\n")
-        assert(shell.succeeds("chmod +x " .. folder .. "/lua5.2"))
+        shell.write_file(folder .. "/" .. other, "#!/bin/sh\n" .. script .. "\n")
+        assert(shell.succeeds("chmod +x " .. folder .. "/" .. other))
         local number = signal_of(line, environment)
         local _, _, code = run("exec " .. line, { env = environment })
         return { code, number }
