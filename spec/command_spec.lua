@@ -589,9 +589,10 @@ describe("opperchat", function()
       -- sources that are built for one Lua alone, which is a shell script here
       local own = folder .. "/sources"
       local other = shell.interpreter():find("5.2", 1, true) and "lua5.3" or "lua5.2"
-      assert(shell.succeeds("mkdir -p " .. own .. "/bin " .. own .. "/lua/opperchat/command "
-        .. own .. "/build/" .. other .. "/opperchat && cp bin/opperchat " .. own .. "/bin && : >" .. own
-        .. "/lua/opperchat/command/init.lua && : >" .. own .. "/build/" .. other .. "/opperchat/core.so"))
+      local build = own .. "/build/" .. other .. "/opperchat"
+      local lua = own .. "/lua/opperchat/command"
+      assert(shell.succeeds(("mkdir -p %s/bin %s %s && cp bin/opperchat %s/bin && : >%s/init.lua"
+        .. " && : >%s/core.so"):format(own, lua, build, own, lua, build)))
       local line = quote(shell.interpreter()) .. " " .. own .. "/bin/opperchat hello"
       local environment = { LUA_PATH = ";;", LUA_CPATH = folder .. "/none/?.so",
         PATH = folder .. ":" .. os.getenv("PATH") }
