@@ -19,7 +19,7 @@ local draft = require "opperchat.policy.draft"
 local material = require "material"
 local opperchat = require "opperchat"
 
-local policy, count = opperchat.policy, opperchat.tokens.count
+local policy, count = require "opperchat.policy", opperchat.tokens.count
 
 local turns, budget = tonumber(arg[1] or 500), tonumber(arg[2] or 8000)
 
