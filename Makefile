@@ -255,11 +255,11 @@ analyze: deps-test ## Look for mistakes without running anything: clang-tidy, cp
 	@LUA_INCDIR="$(LUA_HEADERS)" \
 	  FLAGS="-std=c99 -D_GNU_SOURCE $(CURL_CFLAGS)" .ci/analyze
 
-# Not under checkers of memory, unless asked for: what runs programs of its own,
-# without the checker, or so many that it takes minutes.
-APART = install embed rockspec nvim nvim_plugin command command_terminal
+# Not under checkers of memory, unless asked for: what runs programs of its own
+# without the checker.
+APART = install embed rockspec nvim nvim_plugin
 # valgrind sees no other process at all.
-APART_VALGRIND = $(APART) love examples endless_example \
+APART_VALGRIND = $(APART) command command_terminal love examples endless_example \
   extract_example replay_example stream_example tools_example
 without = $(if $(filter file,$(origin SPECS)),$(filter-out $(1:%=spec/%_spec.lua),$(SPECS)),$(SPECS))
 
