@@ -47,12 +47,16 @@ function limits.book(state, usage)
   totals.prompt_tokens = totals.prompt_tokens + (usage.prompt_tokens or 0)
   totals.completion_tokens = totals.completion_tokens + (usage.completion_tokens or 0)
   totals.total_tokens = totals.total_tokens + (usage.total_tokens or 0)
-  totals.cached_tokens = totals.cached_tokens + (usage.cached_tokens or 0)
-  totals.reasoning_tokens = totals.reasoning_tokens + (usage.reasoning_tokens or 0)
-  local cost = totals.cost + (usage.cost or 0)
+  local cached, reasoning, cost = usage.cached_tokens, usage.reasoning_tokens, usage.cost
+  if cached then
+    totals.cached_tokens = totals.cached_tokens + cached
+  end
+  if reasoning then
+    totals.reasoning_tokens = totals.reasoning_tokens + reasoning
+  end
   -- what adds up to infinity could not be written down
-  if cost < 1 / 0 then
-    totals.cost = cost
+  if cost and totals.cost + cost < 1 / 0 then
+    totals.cost = totals.cost + cost
   end
 end
 

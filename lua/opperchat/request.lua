@@ -46,10 +46,11 @@ local function keep_books(self, state)
     return
   end
   state.is_finished = true
-  local client_state, own = client_state_of(state), state.turn and state.turn.own
+  local turn = state.turn
+  local client_state = turn and turn.client_state or core.state(state.client)
   client_state.pending = client_state.pending - 1
-  if own and own.in_flight == self then
-    own.in_flight = nil
+  if turn and turn.own.in_flight == self then
+    turn.own.in_flight = nil
   end
   driver.settled(state.client, client_state)
 end
@@ -87,17 +88,22 @@ local function finish(self, state)
     complete(state.result, self)
   end
   keep_books(self, state)
-  local calls = state.turn and request.turn.settle(self, state)
+  local turn = state.turn
+  local calls = turn and request.turn.settle(self, state)
   local result, on_done, waiting = state.result, state.on_done, state.waiting
-  local behind = state.turn and state.turn.behind
+  local behind = turn and turn.behind
   if state.log then
     local entry = state.log
     state.log = nil
     log.ended(entry, self, result, state.failed)
   end
-  state.on_end, state.waiting, state.on_done = nil, nil, nil
-  state.on_delta, state.on_event, state.on_retry = nil, nil, nil
-  if not (on_done or waiting or behind or calls and calls[1]) then
+  state.on_end = nil
+  if state.is_watched then
+    state.on_done, state.on_delta, state.on_event, state.on_retry = nil, nil, nil, nil
+  end
+  if waiting then
+    state.waiting = nil
+  elseif not (on_done or behind or calls and calls[1]) then
     return
   end
   local list = {}
@@ -136,25 +142,31 @@ end
 function request.start(self, state, given, turn)
   -- what may raise for want of memory comes before the first byte is sent
   state.turn = turn
-  local client_state, own = client_state_of(state), turn and turn.own
-  state.on_end = finish
+  local client_state = turn and turn.client_state or core.state(state.client)
+  state.on_end, state.is_finished = finish, false
+  local on_retry = client_state.on_retry
   if given then
+    state.is_watched = true
     state.on_delta, state.on_event, state.on_done = given.on_delta, given.on_event, given.on_done
+    on_retry = given.on_retry or on_retry
+    if given.on_delta or given.on_event then
+      state.has_handlers = true
+      core.request_pace(self, true)
+    end
   end
-  state.is_finished = false
-  local on_retry = given and given.on_retry or client_state.on_retry
   if state.log then
     on_retry = log.watch_retry(state.log, on_retry)
   end
-  state.on_retry = on_retry and function(event, ...)
-    complete_error(event.err, self)
-    on_retry(event, ...)
+  if on_retry then
+    state.is_watched = true
+    state.on_retry = function(event, ...)
+      complete_error(event.err, self)
+      on_retry(event, ...)
+    end
   end
-  if given and (given.on_delta or given.on_event) then
-    state.has_handlers = true
-    core.request_pace(self, true)
-  end
+  local own = turn and turn.own
   if own then
+    -- so that to note it below asks for no memory
     own.in_flight = false
   end
   -- raises when the conversation is not what it was when the request was made
@@ -239,12 +251,12 @@ end
 ---@return opperchat.Reply? reply
 ---@return opperchat.Error? err
 function request.wait(self, state, is_task, seconds)
-  local client_state, deadline = client_state_of(state), seconds and core.now() + seconds
-  local is_last
   if state.is_read and not state.has_handlers and not state.is_finished then
     -- whoever waits for the whole does not wait for pieces of it
     core.request_pace(self, false)
   end
+  local client_state, deadline = client_state_of(state), seconds and core.now() + seconds
+  local is_last
   while not state.is_finished do
     local left = deadline and deadline - core.now()
     local is_over = left and left <= 0
@@ -307,7 +319,7 @@ local function suspend_for_text(self, state)
       state.readers = {}
       call_all(readers)
     end
-    state.readers = {}
+    state.readers, state.is_watched = {}, true
     state.waiting = state.waiting or {}
     table.insert(state.waiting, wake)
     local list = { state.on_delta or wake, state.on_delta and wake }

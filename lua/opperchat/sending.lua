@@ -99,9 +99,11 @@ end
 -- often are kept.
 local function encode_fields(state, given, is_stream)
   local is_plain = given == nil or next(given) == nil
-  local cached = is_plain and (is_stream and state.stream_fields or not is_stream and state.fields)
-  if cached then
-    return cached
+  if is_plain then
+    local cached = is_stream and state.stream_fields or not is_stream and state.fields
+    if cached then
+      return cached
+    end
   end
   local fields = options.body(state.options, given)
   if is_stream then
@@ -126,17 +128,18 @@ end
 ---@field can_ask boolean whether policies may ask models before a request: no task waits
 ---@field list? opperchat.Conversation what is sent instead of the conversation's list
 ---@field budget? {left: integer} attempts after failures that the turn may still make
----@field fallbacks? string[] models to be tried
----@field may_change boolean whether the list has to be at hand for another try
 
 ---Checks the options of one call.
 function sending.plan_of(state, given, what, set)
+  if given == nil then
+    return { registry = state.registry, wanted = state.wanted, is_stream = false, can_ask = false }
+  end
   local valid, problem = options.check(set or options.send, given)
   if not valid then
     misuse(what .. ": " .. problem)
   end
   local registry, wanted
-  if given and (given.tools ~= nil or given.schema ~= nil or given.response_format ~= nil) then
+  if given.tools ~= nil or given.schema ~= nil or given.response_format ~= nil then
     given = copy(given)
     registry, wanted = sending.resolve_forms(given, what)
     if json.is_null(given.tools) then
@@ -150,10 +153,8 @@ function sending.plan_of(state, given, what, set)
     given = given,
     registry = registry or state.registry,
     wanted = wanted,
-    is_stream = given ~= nil
-      and (given.stream or given.on_delta ~= nil or given.on_event ~= nil) or false,
-    -- named here, so that the table is as large as it will be
-    can_ask = false, fallbacks = nil, may_change = false,
+    is_stream = given.stream or given.on_delta ~= nil or given.on_event ~= nil,
+    can_ask = false,
   }
 end
 
@@ -286,11 +287,11 @@ function sending.check_idle(self)
 end
 
 -- The list as it will be sent, when that is not just the conversation's with the
--- prompt behind it.
-local function prepare(self, state, prompt, plan)
+-- prompt behind it. `may_change`: it has to be at hand for another try of ours.
+local function prepare(self, state, prompt, plan, may_change)
   local own = state.options
-  if not (plan.list or state.policy or state.ready or own.max_cost or own.max_tokens_total
-      or tokens.is_custom() or plan.may_change) then
+  if not (may_change or plan.list or state.policy or state.ready or own.max_cost
+      or own.max_tokens_total or tokens.is_custom()) then
     return nil
   end
   local list = core.fork(plan.list or self)
@@ -330,24 +331,18 @@ function sending.budget_of(state)
   return { left = core.state(own_client).retry_budget }
 end
 
--- What the end of the turn has to know. Fields that are set later are named, so that
--- the tables are as large as they will be.
-local function turn_of(self, state, plan, client_state, setup, fields, prepared)
-  local model = plan.given and plan.given.model or state.options.model
+-- What the end of the turn has to know. Most turns need no more than what is named
+-- here, and their tables have room for just that.
+local function turn_of(state, plan, own_client, client_state, setup, fields, messages)
+  local given = plan.given
+  local model = given and given.model or state.options.model
   return {
     own = state, client_state = client_state, setup = setup, fields = fields,
-    is_stream = plan.is_stream, given = plan.given, prepared = prepared,
-    in_background = not plan.can_ask,
-    before = journal.before(self, state), is_booked = false, calls = nil,
-    budget = plan.budget or plan.fallbacks and sending.budget_of(state) or nil,
-    fallbacks = plan.fallbacks and copy(plan.fallbacks),
-    encode = plan.fallbacks and function(given)
-      return encode_fields(state, given, plan.is_stream)
-    end,
+    is_stream = plan.is_stream, can_ask = plan.can_ask, is_booked = false,
     sent = {
-      fields = tokens.of_options(state, plan.given),
-      model = type(model) == "string" and model or nil,
-      client = nil, messages = nil, usage = nil, total = nil, is_learned = false,
+      client = own_client, messages = messages, fields = tokens.of_options(state, given),
+      model = type(model) == "string" and model or nil, is_learned = false,
+      usage = nil, total = nil,
     },
   }
 end
@@ -376,12 +371,9 @@ local function start(self, state, prompt, plan)
   if not setup then
     return nil, key
   end
-  plan.fallbacks = given and given.fallback_models or state.options.fallback_models
-  -- the list has to be at hand for another try of ours
+  local fallbacks = given and given.fallback_models or state.options.fallback_models
   local can_renew = client.can_renew(client_state)
-  plan.may_change = plan.fallbacks ~= nil or can_renew
-  local prepared, err
-  prepared, err = prepare(self, state, prompt, plan)
+  local prepared, err = prepare(self, state, prompt, plan, fallbacks or can_renew)
   if err then
     if err.code == "over_budget" and not plan.can_ask then
       -- no turn will come that makes room
@@ -423,14 +415,26 @@ local function start(self, state, prompt, plan)
     sent_state.log = log_sent(client_state, setup, sent, plan, fields,
       prepared and prepared.list or self, not prepared and prompt or nil)
   end
-  local turn = turn_of(self, state, plan, client_state, setup, fields, prepared)
-  turn.sent.client, turn.sent.messages = own_client, messages
+  local turn = turn_of(state, plan, own_client, client_state, setup, fields, messages)
+  if given or prepared then
+    turn.given, turn.prepared = given, prepared
+  end
+  if state.journal then
+    turn.before = journal.before(self, state)
+  end
   if can_renew then
     turn.renew = function()
       return (setup_of(state, own_client, client_state, true, key))
     end
   end
-  if turn.budget then
+  if fallbacks then
+    turn.fallbacks = copy(fallbacks)
+    turn.encode = function(other)
+      return encode_fields(state, other, plan.is_stream)
+    end
+  end
+  if fallbacks or plan.budget then
+    turn.budget = plan.budget or sending.budget_of(state)
     core.request_limit(sent, turn.budget.left)
   end
   request.start(sent, sent_state, given, turn)

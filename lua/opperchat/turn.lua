@@ -23,7 +23,8 @@ local turn = {}
 ---@field given? table options of the request
 ---@field prepared? opperchat.Prepared what a policy has made of the list
 ---@field sent opperchat.SentSize
----@field in_background boolean whether policies ask models between turns only
+---@field can_ask boolean whether policies may ask models before a request; otherwise between
+---turns only
 ---@field before? opperchat.Conversation the list before, where a failure to write it down
 ---takes the turn back
 ---@field fallbacks? string[] models that are left to be tried
@@ -196,7 +197,10 @@ local function settle(self, state)
   if of.calls then
     return of.calls
   end
-  local told = state.failed and state.result.partial or state.result
+  local told = state.result
+  if state.failed then
+    told = told.partial
+  end
   if not of.is_booked then
     keep_books(self, state, of, told)
   end
@@ -206,23 +210,23 @@ local function settle(self, state)
   local own = of.own
   local _, is_open = core.kind(chat)
   if not is_open then
-    of.calls = NOTHING
     return NOTHING
   end
   local learns = not state.failed and told.usage
   if learns and not tokens.is_custom() then
-    tokens.note(chat, own, of.client_state, told.usage, of.sent)
-    learns = false
+    tokens.note(chat, own, of.client_state, learns, of.sent)
+    learns = nil
   end
-  local calls = NOTHING
-  if learns or state.committed and of.prepared or own.ready then
-    calls = {}
+  if not (learns or own.ready or own.policy or of.prepared) then
+    -- as it is with most turns
+    return NOTHING
   end
+  local calls = {}
   if learns then
     -- among the calls, since what a program counts with may raise
     calls[1] = function()
       tokens.settle(chat, of.sent.model)
-      tokens.note(chat, own, of.client_state, told.usage, of.sent)
+      tokens.note(chat, own, of.client_state, learns, of.sent)
     end
   end
   if state.committed and of.prepared then
@@ -235,7 +239,7 @@ local function settle(self, state)
       calls[#calls + 1] = fn
     end
   end
-  if state.committed and of.in_background and own.policy and not own.origin then
+  if state.committed and not of.can_ask and own.policy and not own.origin then
     of.behind = function()
       local _, is_still_open = core.kind(chat)
       if is_still_open then
