@@ -731,14 +731,14 @@ static int request_new(lua_State *L) {
     return lutil_fail(L, OC_E_NOMEM);
   lua_settop(L, 10);
   lcompat_get_uservalue(L, 10);
-  lcompat_push_integral(L, request->history.tokens);
+  lcompat_push_integral(L, oc_history_tokens(&request->history));
   return 3;
 }
 
 /* request_tokens(request) -> estimated tokens of the messages it sends */
 static int request_tokens(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  lcompat_push_integral(L, request->history.tokens);
+  lcompat_push_integral(L, oc_history_tokens(&request->history));
   return 1;
 }
 

@@ -347,7 +347,7 @@ local function turn_of(self, state, plan, client_state, setup, fields, prepared)
     sent = {
       fields = tokens.of_options(state, plan.given),
       model = type(model) == "string" and model or nil,
-      client = nil, messages = nil, usage = nil, total = nil, is_learned = false,
+      client = nil, messages = nil, usage = nil, is_learned = false,
     },
   }
 end
