@@ -17,13 +17,18 @@ lconversation *lconversation_test(lua_State *L, int index) {
   return box ? box->core : NULL;
 }
 
-/* The conversation at 1, if it may be changed. */
-static lconversation *open_idle(lua_State *L) {
-  lconversation *conversation = lconversation_open(L, 1);
+lconversation *lconversation_open_idle(lua_State *L, int index,
+                                       const char *instead) {
+  lconversation *conversation = lconversation_open(L, index);
   if(conversation->is_busy)
     lutil_misuse(L, "conversation is busy: a request is in flight "
-                    "(wait for it, cancel it, or work on a fork)");
+                    "(wait for it, cancel it, or %s on a fork)", instead);
   return conversation;
+}
+
+/* The conversation at 1, if it may be changed. */
+static lconversation *open_idle(lua_State *L) {
+  return lconversation_open_idle(L, 1, "work");
 }
 
 static int conversation_new(lua_State *L) {
@@ -246,6 +251,12 @@ static int conversation_bytes(lua_State *L) {
   lconversation *conversation = lconversation_open(L, 1);
   lcompat_push_integral(L, conversation->history.bytes);
   return 1;
+}
+
+/* check_idle(conversation): raises while a request of it is in flight */
+static int check_idle(lua_State *L) {
+  lconversation_open_idle(L, 1, "send");
+  return 0;
 }
 
 /* is_busy(conversation) */
@@ -494,6 +505,7 @@ void lconversation_register(lua_State *L) {
     { "append_json", append_json },
     { "message_json", message_json },
     { "bytes", conversation_bytes },
+    { "check_idle", check_idle },
     { "is_busy", conversation_is_busy },
     { "open_call", open_call },
     { "turn", find_turn },

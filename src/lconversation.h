@@ -16,6 +16,10 @@ typedef struct lconversation {
 void lconversation_register(lua_State *L);
 /* The open conversation at an index; raises otherwise. */
 lconversation *lconversation_open(lua_State *L, int index);
+/* The same unless a request of it is in flight; `instead`: what to do on a
+   fork ("send", "work"). */
+lconversation *lconversation_open_idle(lua_State *L, int index,
+                                       const char *instead);
 /* The same or NULL: not a conversation, or closed. */
 lconversation *lconversation_test(lua_State *L, int index);
 /*

@@ -21,7 +21,8 @@ static size_t check_index(lua_State *L, int arg, const oc_history *history) {
 
 /* tokens(conversation) -> estimated tokens of all messages */
 static int list_tokens(lua_State *L) {
-  lcompat_push_integral(L, lconversation_open(L, 1)->history.tokens);
+  lcompat_push_integral(L,
+                        oc_history_tokens(&lconversation_open(L, 1)->history));
   return 1;
 }
 
@@ -63,7 +64,7 @@ static int list_turns(lua_State *L) {
 
   luaL_checkstack(L, 8, NULL);
   for(i = 0; i < head; i++)
-    head_tokens += oc_history_at(history, i)->tokens;
+    head_tokens += oc_history_tokens_at(history, i);
   lcompat_push_integral(L, head);
   lcompat_push_integral(L, head_tokens);
   lua_newtable(L);
@@ -81,7 +82,7 @@ static int list_turns(lua_State *L) {
     }
     if(!now.count++)
       now.first = i;
-    now.tokens += message->tokens;
+    now.tokens += oc_history_tokens_at(history, i);
     now.flags |= message->flags;
   }
   push_turn(L, base, number, &now);
@@ -103,7 +104,8 @@ static int list_kinds(lua_State *L) {
   for(i = 0; i < count && i < history->count; i++) {
     const oc_message *message = oc_history_at(history, i);
     char letter = message->has_calls ? 'c' : letters[message->role];
-    text[i] = (char)(message->has_media ? letter - 'a' + 'A' : letter);
+    text[i] = (char)(oc_history_has_media(history, i) ? letter - 'a' + 'A'
+                                                      : letter);
   }
   lua_pushlstring(L, text, i);
   return 1;
@@ -112,9 +114,9 @@ static int list_kinds(lua_State *L) {
 /* message_info(conversation, index) -> tokens, bytes, flags, counter */
 static int message_info(lua_State *L) {
   const oc_history *history = &lconversation_open(L, 1)->history;
-  const oc_message *message = oc_history_at(history,
-                                            check_index(L, 2, history));
-  lcompat_push_integral(L, message->tokens);
+  size_t index = check_index(L, 2, history);
+  const oc_message *message = oc_history_at(history, index);
+  lcompat_push_integral(L, oc_history_tokens_at(history, index));
   lcompat_push_integral(L, message->len);
   lcompat_push_integral(L, message->flags);
   lcompat_push_integral(L, message->counter);
@@ -167,13 +169,22 @@ static int missing(lua_State *L) {
   return 1;
 }
 
-/* mark(conversation) -> tokens of its list, which it remembers as it is */
+/* mark(conversation): it remembers its list as it is */
 static int mark(lua_State *L) {
   lconversation *conversation = lconversation_open(L, 1);
   oc_history copy;
   oc_history_fork(&conversation->history, &copy);
   oc_history_adopt(&conversation->marked, &copy);
-  lcompat_push_integral(L, conversation->marked.tokens);
+  return 0;
+}
+
+/* mark_answer(conversation) -> tokens of the last message of the list that
+   it remembers, 0: of none */
+static int mark_answer(lua_State *L) {
+  const oc_history *marked = &lconversation_open(L, 1)->marked;
+  lcompat_push_integral(L, marked->count
+                           ? oc_history_tokens_at(marked, marked->count - 1)
+                           : 0);
   return 1;
 }
 
@@ -183,13 +194,14 @@ static int mark(lua_State *L) {
  * `anew`: counts of messages may have changed since.
  */
 static int beyond_mark(lua_State *L) {
-  const oc_history *list = &lconversation_open(L, 1)->history;
+  oc_history *list = &lconversation_open(L, 1)->history;
   oc_history *marked = &lconversation_open(L, 2)->marked;
   if(!marked->count || oc_history_common(list, marked) < marked->count)
     return 0;
   if(lua_toboolean(L, 3))
     oc_history_recount(marked);
-  lua_pushnumber(L, (lua_Number)list->tokens - (lua_Number)marked->tokens);
+  lua_pushnumber(L, (lua_Number)oc_history_tokens(list)
+                    - (lua_Number)oc_history_tokens(marked));
   lcompat_push_integral(L, list->count - marked->count);
   return 2;
 }
@@ -310,11 +322,7 @@ static int uncounted(lua_State *L) {
 /* measure(conversation, index): the core's own estimate again */
 static int measure(lua_State *L) {
   oc_history *history = &lconversation_open(L, 1)->history;
-  size_t index = check_index(L, 2, history);
-  const oc_message *message = oc_history_at(history, index);
-  oc_measure own;
-  oc_measure_message(&own, message->json, message->len);
-  oc_history_set_tokens(history, index, own.tokens, 0);
+  oc_history_set_tokens(history, check_index(L, 2, history), 0, 0);
   return 0;
 }
 
@@ -336,6 +344,7 @@ void lhistory_register(lua_State *L) {
     { "common", common },
     { "missing", missing },
     { "mark", mark },
+    { "mark_answer", mark_answer },
     { "beyond_mark", beyond_mark },
     { "estimate", estimate },
     { "assign", assign },

@@ -32,6 +32,7 @@ typedef struct lrequest {
   oc_exchange *exchange;    /* NULL: not made yet */
   oc_history base;          /* the conversation's list when it was made */
   oc_history history;       /* the same with the prompt */
+  size_t sent_tokens;       /* its estimate when it was sent */
   int keep_partial;         /* an answer cut short is kept as well */
   int is_settled;
   int is_cancelled;         /* by the program: it wants no more deltas */
@@ -679,8 +680,7 @@ static lrequest *push_request(lua_State *L, int client) {
 
 /*
  * request(setup, client, conversation, options, prompt, stream, tag,
- * keep_partial[, list]) -> request, its state, estimated tokens of the
- * messages it sends
+ * keep_partial[, list]) -> request, its state
  * | nil, code, message[, detail, index of the prompt's message]
  *
  * `options`: JSON fields of the body. `prompt`: sent behind the
@@ -710,7 +710,7 @@ static int request_new(lua_State *L) {
   lua_pop(L, 1);
   request->keep_partial = lua_toboolean(L, 8);
   /* not before: a finalizer may have closed it meanwhile */
-  conversation = lconversation_open(L, 3);
+  conversation = lconversation_open_idle(L, 3, "send");
   oc_history_fork(&conversation->history, &request->base);
   if(!lua_isnil(L, 9))
     conversation = lconversation_open(L, 9);
@@ -729,16 +729,16 @@ static int request_new(lua_State *L) {
                                       (int64_t)lua_tonumber(L, 7));
   if(!request->exchange)
     return lutil_fail(L, OC_E_NOMEM);
+  request->sent_tokens = oc_history_tokens(&request->history);
   lua_settop(L, 10);
   lcompat_get_uservalue(L, 10);
-  lcompat_push_integral(L, request->history.tokens);
-  return 3;
+  return 2;
 }
 
-/* request_tokens(request) -> estimated tokens of the messages it sends */
+/* request_tokens(request) -> estimated tokens of the messages it has sent */
 static int request_tokens(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  lcompat_push_integral(L, request->history.tokens);
+  lcompat_push_integral(L, request->sent_tokens);
   return 1;
 }
 
@@ -832,6 +832,7 @@ static int request_again(lua_State *L) {
   oc_history_free(&request->history);
   oc_history_fork(&conversation->history, &request->base);
   oc_history_fork(&list->history, &request->history);
+  request->sent_tokens = oc_history_tokens(&request->history);
   request->is_settled = 0;
   lua_pushboolean(L, 1);
   return 1;

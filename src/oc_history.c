@@ -182,7 +182,6 @@ static oc_code push(oc_history *history, oc_message *message) {
   vector_push(history->vector, message);
   history->count++;
   history->bytes += message->len;
-  history->tokens += message->tokens;
   return OC_OK;
 }
 
@@ -213,7 +212,6 @@ oc_code oc_history_splice(oc_history *history, size_t at, size_t remove,
   oc_vector *vector;
   oc_message *const *old = history->vector ? history->vector->items : NULL;
   size_t bytes = 0;
-  size_t tokens = 0;
   size_t i;
   size_t total;
 
@@ -237,7 +235,6 @@ oc_code oc_history_splice(oc_history *history, size_t at, size_t remove,
   for(i = 0; i < total; i++) {
     oc_message *message = vector->items[i];
     bytes += message->len;
-    tokens += message->tokens;
     if(i >= at && check_next(vector->items, i, message, flaw)) {
       vector_unref(vector);
       return flaw->code;
@@ -247,7 +244,7 @@ oc_code oc_history_splice(oc_history *history, size_t at, size_t remove,
   history->vector = vector;
   history->count = total;
   history->bytes = bytes;
-  history->tokens = tokens;
+  oc_history_recount(history);
   return OC_OK;
 }
 
@@ -354,32 +351,48 @@ oc_code oc_history_replace(oc_history *history, size_t index,
   if(vector->refs > 1)
     return oc_history_splice(history, index, 1, &message, 1, &flaw);
   history->bytes += message->len - old->len;
-  history->tokens += message->tokens - old->tokens;
+  if(index < history->counted)
+    history->tokens += (size_t)oc_message_tokens(message)
+                       - oc_message_tokens(old);
   vector->items[index] = oc_message_ref(message);
   oc_message_unref(old);
   return OC_OK;
 }
 
 void oc_history_recount(oc_history *history) {
-  size_t i;
+  history->counted = 0;
   history->tokens = 0;
-  for(i = 0; i < history->count; i++)
-    history->tokens += history->vector->items[i]->tokens;
+}
+
+size_t oc_history_tokens(oc_history *history) {
+  for(; history->counted < history->count; history->counted++)
+    history->tokens +=
+      oc_message_tokens(history->vector->items[history->counted]);
+  return history->tokens;
+}
+
+unsigned oc_history_tokens_at(const oc_history *history, size_t index) {
+  return oc_message_tokens(history->vector->items[index]);
+}
+
+int oc_history_has_media(const oc_history *history, size_t index) {
+  return oc_message_has_media(history->vector->items[index]);
 }
 
 void oc_history_set_tokens(oc_history *history, size_t index,
                            unsigned tokens, unsigned counter) {
-  oc_message *message = history->vector->items[index];
-  history->tokens += (size_t)tokens - message->tokens;
-  message->tokens = tokens;
-  message->counter = counter;
+  oc_message_set_tokens(history->vector->items[index], tokens, counter);
+  oc_history_recount(history);
 }
 
 void oc_history_cut(oc_history *history, size_t count) {
   while(history->count > count) {
-    const oc_message *last = history->vector->items[--history->count];
+    oc_message *last = history->vector->items[--history->count];
     history->bytes -= last->len;
-    history->tokens -= last->tokens;
+    if(history->counted > history->count) {
+      history->counted--;
+      history->tokens -= oc_message_tokens(last);
+    }
   }
   if(!history->count)
     oc_history_free(history);

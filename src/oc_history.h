@@ -27,9 +27,10 @@ typedef struct oc_history {
   /* public, read only */
   size_t count;         /* messages */
   size_t bytes;         /* their JSON text, without the commas between */
-  size_t tokens;        /* their estimated tokens */
   /* private */
   oc_vector *vector;    /* NULL while empty */
+  size_t counted;       /* so many messages at the beginning ... */
+  size_t tokens;        /* ... have these tokens */
 } oc_history;
 
 /* Where and why a list is not valid. */
@@ -80,14 +81,20 @@ oc_code oc_history_patch(oc_history *history, const oc_history *base,
 /* Puts another message in the place of one that it is a copy of. */
 oc_code oc_history_replace(oc_history *history, size_t index,
                            oc_message *message);
-/* Adds the estimates up again, after some have been replaced. */
-void oc_history_recount(oc_history *history);
 
 /* Borrowed; `index` is below count. */
 const oc_message *oc_history_at(const oc_history *history, size_t index);
+
+/* The estimated tokens of all messages. Each is counted once. */
+size_t oc_history_tokens(oc_history *history);
+/* Forgets the sum, after estimates have been replaced. */
+void oc_history_recount(oc_history *history);
+/* The same of one message; `index` is below count. */
+unsigned oc_history_tokens_at(const oc_history *history, size_t index);
+int oc_history_has_media(const oc_history *history, size_t index);
 /*
  * Replaces the estimate of a message, in every list that it is in; those
- * are to be counted again. `counter`: who says so.
+ * are to be counted again. As oc_message_set_tokens().
  */
 void oc_history_set_tokens(oc_history *history, size_t index,
                            unsigned tokens, unsigned counter);

@@ -38,17 +38,44 @@ void oc_message_unref(oc_message *message) {
 /* Fills in all of a message whose text stands already. */
 static void set_up(oc_message *message, oc_role role, int has_calls,
                    size_t len) {
-  oc_measure measure;
   message->refs = 1;
   message->role = (unsigned char)role;
   message->has_calls = (unsigned char)has_calls;
   message->flags = 0;
   message->mark = 0;
   message->counter = 0;
+  message->is_measured = 0;
   message->len = len;
-  oc_measure_message(&measure, message->json, len);
-  message->tokens = measure.tokens;
+}
+
+static void be_measured(oc_message *message) {
+  oc_measure measure;
+  if(message->is_measured)
+    return;
+  oc_measure_message(&measure, message->json, message->len);
+  message->is_measured = 1;
   message->has_media = (unsigned char)measure.has_media;
+  if(!message->counter)
+    message->tokens = measure.tokens;
+}
+
+unsigned oc_message_tokens(oc_message *message) {
+  if(!message->counter)
+    be_measured(message);
+  return message->tokens;
+}
+
+int oc_message_has_media(oc_message *message) {
+  be_measured(message);
+  return message->has_media;
+}
+
+void oc_message_set_tokens(oc_message *message, unsigned tokens,
+                           unsigned counter) {
+  message->tokens = tokens;
+  message->counter = counter;
+  if(!counter)
+    message->is_measured = 0;
 }
 
 /* Makes the message out of a finished text. */

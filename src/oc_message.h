@@ -4,6 +4,9 @@
  * A message is its JSON text, written once. Histories, forks and requests
  * in flight share it; nobody changes it. The count is not atomic: messages
  * never leave the Lua state (and so the thread) that made them.
+ *
+ * What it is likely to cost is estimated when somebody asks: most programs
+ * never do, and of a long answer that is a good part of the work.
  */
 #ifndef OC_MESSAGE_H
 #define OC_MESSAGE_H
@@ -48,16 +51,17 @@ enum {
   OC_FLAG_ALL = 7
 };
 
-/* public, read only but for `mark` and the estimate */
+/* public, read only but for `mark`; see also oc_message_tokens() */
 typedef struct oc_message {
   unsigned refs;
-  unsigned tokens;            /* estimated, with what a message costs */
+  unsigned tokens;            /* private */
   unsigned counter;           /* who has counted them, 0: the core */
   unsigned char role;         /* oc_role */
   unsigned char has_calls;    /* assistant: a non-empty tool_calls list */
-  unsigned char has_media;    /* parts that are no text */
   unsigned char flags;        /* OC_FLAG_... */
   unsigned char mark;         /* scratch of whoever walks over lists */
+  unsigned char is_measured;  /* private: the core has counted them */
+  unsigned char has_media;    /* private */
   size_t len;                 /* bytes of json */
   char json[];                /* not NUL-terminated */
 } oc_message;
@@ -106,6 +110,15 @@ oc_code oc_message_flag(oc_message **out, const oc_message *message,
                         unsigned flags);
 /* The flag of a name, 0: none. */
 unsigned oc_flag_parse(const char *name, size_t len);
+
+/* Its tokens, estimated, with what a message costs. */
+unsigned oc_message_tokens(oc_message *message);
+/* Whether it has parts that are no text. */
+int oc_message_has_media(oc_message *message);
+/* Another count. `counter`: who says so; 0: the core's own, whatever
+   `tokens` is. */
+void oc_message_set_tokens(oc_message *message, unsigned tokens,
+                           unsigned counter);
 
 oc_message *oc_message_ref(oc_message *message);
 void oc_message_unref(oc_message *message);

@@ -52,6 +52,9 @@ local function keep_books(self, state)
   if turn and turn.own.in_flight == self then
     turn.own.in_flight = nil
   end
+  if turn then
+    request.turn.book(self, state, turn)
+  end
   driver.settled(state.client, client_state)
 end
 
@@ -59,7 +62,9 @@ end
 ---told: set by `opperchat.turn`.
 ---@class opperchat.TurnHooks
 ---@field again fun(self: opperchat.Request, state: table): boolean whether it was sent once more
----@field settle fun(self: opperchat.Request, state: table): function[] what is to be called then
+---@field book fun(self: opperchat.Request, state: table, of: opperchat.Turn) asks for no memory
+---@field settle fun(self: opperchat.Request, state: table, of: opperchat.Turn): function[] what
+---is to be called then
 request.turn = nil
 
 -- The error and what had arrived, as programs see them.
@@ -89,9 +94,9 @@ local function finish(self, state)
   end
   keep_books(self, state)
   local turn = state.turn
-  local calls = turn and request.turn.settle(self, state)
+  local calls = turn and request.turn.settle(self, state, turn)
   local result, on_done, waiting = state.result, state.on_done, state.waiting
-  local behind = turn and turn.behind
+  local behind = state.behind
   if state.log then
     local entry = state.log
     state.log = nil

@@ -278,13 +278,8 @@ local function setup_of(state, own_client, client_state, is_refused, refused)
 end
 
 ---Raises while a request is in flight.
----@param self opperchat.Conversation
-function sending.check_idle(self)
-  if core.is_busy(self) then
-    misuse("conversation is busy: a request is in flight "
-      .. "(wait for it, cancel it, or send on a fork)")
-  end
-end
+---@type fun(self: opperchat.Conversation)
+sending.check_idle = core.check_idle
 
 -- The list as it will be sent, when that is not just the conversation's with the
 -- prompt behind it. `may_change`: it has to be at hand for another try of ours.
@@ -331,20 +326,40 @@ function sending.budget_of(state)
   return { left = core.state(own_client).retry_budget }
 end
 
--- What the end of the turn has to know. Most turns need no more than what is named
--- here, and their tables have room for just that.
-local function turn_of(state, plan, own_client, client_state, setup, fields, messages)
+-- What the end of a turn has to know.
+local function turn_of(state, plan, own_client, client_state, setup, fields)
   local given = plan.given
   local model = given and given.model or state.options.model
   return {
-    own = state, client_state = client_state, setup = setup, fields = fields,
-    is_stream = plan.is_stream, can_ask = plan.can_ask, is_booked = false,
-    sent = {
-      client = own_client, messages = messages, fields = tokens.of_options(state, given),
-      model = type(model) == "string" and model or nil, is_learned = false,
-      usage = nil, total = nil,
-    },
+    own = state, client = own_client, client_state = client_state, setup = setup,
+    fields = fields, is_stream = plan.is_stream, given = given, can_ask = plan.can_ask,
+    model = type(model) == "string" and model or nil,
+    fields_tokens = tokens.of_options(state, given),
   }
+end
+
+-- The turn that all requests share which have no options of their own and nothing that
+-- their ends would have to know beyond it; nil: this conversation has no such requests.
+local function common_turn(state, turn)
+  local own = state.options
+  if turn.given or turn.prepared or turn.renew or turn.fallbacks or turn.budget
+      or own.max_cost or own.max_tokens_total then
+    return nil
+  end
+  return {
+    own = state, client = turn.client, client_state = turn.client_state, setup = turn.setup,
+    fields = turn.fields, is_stream = turn.is_stream, can_ask = false, model = turn.model,
+    fields_tokens = turn.fields_tokens, is_common = true,
+    options = own, keep_partial = own.keep_partial,
+  }
+end
+
+-- Whether a request is one of those that share a turn.
+local function is_common(state, common, prompt, plan)
+  return common and common.options == state.options and common.own == state
+    and common.is_stream == plan.is_stream and type(prompt) == "string"
+    and not (plan.given or plan.list or plan.budget or plan.wanted or state.policy
+      or state.ready or state.journal or tokens.is_custom())
 end
 
 -- Writes down what is about to be sent.
@@ -357,10 +372,38 @@ local function log_sent(client_state, setup, sent, plan, fields, list, prompt)
   })
 end
 
+-- Tells the client's hook of a request that is about to be sent.
+local function tell_request(self, state, client_state)
+  client_state.on_request {
+    conversation = state.origin or state.asked_by or self,
+    url = client_state.base_url .. "/chat/completions",
+  }
+end
+
+-- Makes a request, and raises, or returns, why there is none.
+local function make_request(self, of, prompt, keep_partial, list)
+  local sent, sent_state, problem, detail = core.request(of.setup, of.client, self, of.fields,
+    prompt, of.is_stream, client.next_id(of.client_state), keep_partial, list)
+  if not sent then
+    local err = media.error(sent_state, problem)
+    if not err then
+      sending.refuse(sent_state, problem, detail)
+    end
+    return nil, err
+  end
+  return sent, sent_state
+end
+
 -- Makes a request and sends it. Returns its state, too.
 local function start(self, state, prompt, plan)
   local given = plan.given
   local own_client = state.options.client or client.default()
+  local common = state.common
+  if is_common(state, common, prompt, plan) and common.client == own_client then
+    local sent, sent_state = make_request(self, common, prompt, common.keep_partial)
+    request.start(sent, sent_state, nil, common)
+    return sent, sent_state
+  end
   local client_state = client.check(own_client)
   sending.check_idle(self)
   local fields = encode_fields(state, given, plan.is_stream)
@@ -386,22 +429,14 @@ local function start(self, state, prompt, plan)
   if keep_partial == nil then
     keep_partial = state.options.keep_partial
   end
-  local sent, sent_state, messages, detail = core.request(setup, own_client, self, fields,
-    prepared and {} or encode_prompt(prompt), plan.is_stream, client.next_id(client_state),
+  local turn = turn_of(state, plan, own_client, client_state, setup, fields)
+  local sent, sent_state = make_request(self, turn, prepared and {} or encode_prompt(prompt),
     keep_partial, prepared and prepared.list)
   if not sent then
-    local code, problem = sent_state, messages
-    err = media.error(code, problem)
-    if err then
-      return nil, err
-    end
-    sending.refuse(code, problem, detail)
+    return nil, sent_state
   end
   if client_state.on_request then
-    client_state.on_request {
-      conversation = state.origin or state.asked_by or self,
-      url = client_state.base_url .. "/chat/completions",
-    }
+    tell_request(self, state, client_state)
     client.check(own_client)
   end
   local wanted = plan.wanted
@@ -415,13 +450,7 @@ local function start(self, state, prompt, plan)
     sent_state.log = log_sent(client_state, setup, sent, plan, fields,
       prepared and prepared.list or self, not prepared and prompt or nil)
   end
-  local turn = turn_of(state, plan, own_client, client_state, setup, fields, messages)
-  if given or prepared then
-    turn.given, turn.prepared = given, prepared
-  end
-  if state.journal then
-    turn.before = journal.before(self, state)
-  end
+  turn.prepared, turn.before = prepared, journal.before(self, state)
   if can_renew then
     turn.renew = function()
       return (setup_of(state, own_client, client_state, true, key))
@@ -436,6 +465,9 @@ local function start(self, state, prompt, plan)
   if fallbacks or plan.budget then
     turn.budget = plan.budget or sending.budget_of(state)
     core.request_limit(sent, turn.budget.left)
+  end
+  if not (client_state.on_request or client_state.log) then
+    state.common = common_turn(state, turn)
   end
   request.start(sent, sent_state, given, turn)
   return sent, sent_state

@@ -1,7 +1,7 @@
 ---Tokens: how large the next request of a conversation is.
 ---
 ---No tokenizer is right for every model behind a gateway. So the core estimates
----each message once, when it is made; what each reply reports then corrects the
+---each message once, when somebody asks; what each reply reports then corrects the
 ---estimates: as a number that is exact for the messages it was told of, and as a
 ---ratio, for each model of a client, for all others.
 local core = require "opperchat.core"
@@ -222,8 +222,7 @@ end
 ---@field messages integer
 ---@field fields integer
 ---@field model? string
----@field usage? opperchat.Usage
----@field total? integer estimate of the list behind the reply
+---@field usage opperchat.Usage with `prompt_tokens`
 ---@field is_learned boolean
 
 ---Notes what a reply said. It is learned when somebody wants to know a size: most
@@ -231,13 +230,9 @@ end
 ---@param chat opperchat.Conversation the reply is at the end of its list
 ---@param state table of the conversation
 ---@param client_state table of the client
----@param usage opperchat.Usage
 ---@param sent opperchat.SentSize kept, and added to
-function tokens.note(chat, state, client_state, usage, sent)
-  if not usage.prompt_tokens then
-    return
-  end
-  sent.usage, sent.total = usage, core.mark(chat)
+function tokens.note(chat, state, client_state, sent)
+  core.mark(chat)
   state.unlearned, client_state.unlearned = sent, sent
 end
 
@@ -282,7 +277,7 @@ function tokens.anchor(chat)
   end
   state.anchor = {
     owner = chat, model = sent.model or "", fields = sent.fields,
-    tokens = measured + answer_tokens(sent.usage, sent.total - sent.messages,
+    tokens = measured + answer_tokens(sent.usage, core.mark_answer(chat),
       tokens.ratio(sent.client, sent.model) or 1),
   }
   return state.anchor

@@ -13,16 +13,20 @@ local overflow = lazy.module "opperchat.overflow"
 
 local turn = {}
 
----What is known of a turn while its request is in flight.
+---What is known of a turn while its request is in flight. Most requests of a conversation
+---share one (`is_common`), to which nothing is added.
 ---@class opperchat.Turn
 ---@field own table state of the conversation
+---@field client opperchat.Client
 ---@field client_state table
 ---@field setup userdata
 ---@field fields string options of the request as JSON text
+---@field fields_tokens integer estimate of what they say beside the messages
 ---@field is_stream boolean
 ---@field given? table options of the request
+---@field model? string
+---@field is_common? boolean
 ---@field prepared? opperchat.Prepared what a policy has made of the list
----@field sent opperchat.SentSize
 ---@field can_ask boolean whether policies may ask models before a request; otherwise between
 ---turns only
 ---@field before? opperchat.Conversation the list before, where a failure to write it down
@@ -33,8 +37,6 @@ local turn = {}
 ---@field budget? {left: integer} attempts after failures that the turn may still make
 ---@field has_trimmed? boolean
 ---@field has_renewed? boolean
----@field is_booked boolean
----@field calls? function[]
 
 -- What other models may do better, beside what the server refuses: they may
 -- run elsewhere.
@@ -58,12 +60,12 @@ local function is_refusal(err)
 end
 
 -- What another try has to be made of; nil: there is none.
-local function next_try(state)
+local function next_try(self, state)
   local of, err = state.turn, state.result
   if not of.has_trimmed and overflow.read(err) then
     -- learns from the error what fits, in any case
     local prepared = compaction.prepare_again(state.conversation, of.prepared, of.given, err,
-      of.sent.messages + of.sent.fields)
+      core.request_tokens(self) + of.fields_tokens)
     if prepared then
       return { prepared = prepared, has_trimmed = true }
     end
@@ -84,10 +86,10 @@ end
 
 -- The same, while nobody can change the conversation: an api_key function and
 -- policies are the program's own.
-local function find_try(state)
+local function find_try(self, state)
   local chat = state.conversation
   core.set_busy(chat, true)
-  local worked, try = pcall(next_try, state)
+  local worked, try = pcall(next_try, self, state)
   local _, is_open = core.kind(chat)
   if is_open then
     core.set_busy(chat, false)
@@ -106,7 +108,7 @@ local function again(self, state)
   if not is_open or state.result.partial or state.result.kind == "cancelled" then
     return false
   end
-  local try = find_try(state)
+  local try = find_try(self, state)
   local prepared = try and try.prepared or of.prepared
   if not try or not prepared then
     return false
@@ -126,8 +128,7 @@ local function again(self, state)
     core.request_limit(self, of.budget.left)
   end
   of.prepared = prepared
-  of.sent.messages = core.request_tokens(self)
-  of.sent.model = try.given and try.given.model or of.sent.model
+  of.model = try.given and try.given.model or of.model
   state.failed, state.result = nil, nil
   request.restart(self, state)
   local client_state = of.client_state
@@ -162,19 +163,29 @@ end
 
 local NOTHING = {}
 
--- Books what a request took: once, also when the end of the request had to begin
--- again for want of memory.
-local function keep_books(self, state, of, told)
-  of.is_booked = true
+---Books what a request took. Asks for no memory, so it is done or it is not.
+---@param self opperchat.Request
+---@param state table of the request
+---@param of opperchat.Turn
+local function book(self, state, of)
+  local told = state.result
+  if state.failed then
+    told = told.partial
+  end
   if of.budget then
     of.budget.left = of.budget.left - core.request_retries(self)
-  end
-  if of.fallbacks then
-    state.result.requested_model = of.sent.model
   end
   if told and (told.usage or not state.failed) then
     limits.book(of.own, told.usage)
   end
+end
+
+-- What a request was thought to be, and what its reply says of it.
+local function size_of(self, of, usage)
+  return {
+    client = of.client, messages = core.request_tokens(self), fields = of.fields_tokens,
+    model = of.model, usage = usage, is_learned = false,
+  }
 end
 
 -- Has the turn of a journal written down, once; what raises for want of memory has not.
@@ -188,21 +199,18 @@ local function write_down(state, of, chat)
   end
 end
 
----Keeps the books of a request that has ended.
+---What a conversation learns from a request that has ended, and has written down.
 ---@param self opperchat.Request
 ---@param state table of the request; its outcome may become another one
+---@param of opperchat.Turn
 ---@return function[] calls to be made
-local function settle(self, state)
-  local of, chat = state.turn, state.conversation
-  if of.calls then
-    return of.calls
+local function settle(self, state, of)
+  if state.calls then
+    return state.calls
   end
-  local told = state.result
-  if state.failed then
-    told = told.partial
-  end
-  if not of.is_booked then
-    keep_books(self, state, of, told)
+  local chat = state.conversation
+  if of.fallbacks then
+    state.result.requested_model = of.model
   end
   if of.before then
     write_down(state, of, chat)
@@ -212,21 +220,21 @@ local function settle(self, state)
   if not is_open then
     return NOTHING
   end
-  local learns = not state.failed and told.usage
+  local usage = not state.failed and state.result.usage
+  local learns = usage and usage.prompt_tokens
   if learns and not tokens.is_custom() then
-    tokens.note(chat, own, of.client_state, learns, of.sent)
-    learns = nil
+    tokens.note(chat, own, of.client_state, size_of(self, of, usage))
+    learns = false
   end
   if not (learns or own.ready or own.policy or of.prepared) then
-    -- as it is with most turns
     return NOTHING
   end
   local calls = {}
   if learns then
     -- among the calls, since what a program counts with may raise
     calls[1] = function()
-      tokens.settle(chat, of.sent.model)
-      tokens.note(chat, own, of.client_state, learns, of.sent)
+      tokens.settle(chat, of.model)
+      tokens.note(chat, own, of.client_state, size_of(self, of, usage))
     end
   end
   if state.committed and of.prepared then
@@ -240,18 +248,18 @@ local function settle(self, state)
     end
   end
   if state.committed and not of.can_ask and own.policy and not own.origin then
-    of.behind = function()
+    state.behind = function()
       local _, is_still_open = core.kind(chat)
       if is_still_open then
         compaction.begin(chat)
       end
     end
   end
-  of.calls = calls
+  state.calls = calls
   return calls
 end
 
-turn.hooks = { again = again, settle = settle }
+turn.hooks = { again = again, book = book, settle = settle }
 request.turn = turn.hooks
 
 return turn

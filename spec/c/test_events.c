@@ -29,14 +29,15 @@ static void add(oc_history *history, const char *json, unsigned flags) {
 /* Whether both lists have the same texts and flags. */
 static int same(const oc_history *a, const oc_history *b) {
   size_t i;
-  if(a->count != b->count || a->bytes != b->bytes || a->tokens != b->tokens)
+  if(a->count != b->count || a->bytes != b->bytes)
     return 0;
   for(i = 0; i < a->count; i++) {
     const oc_message *x = oc_history_at(a, i);
     const oc_message *y = oc_history_at(b, i);
     if(x->len != y->len || memcmp(x->json, y->json, x->len)
        || x->flags != y->flags || x->role != y->role
-       || x->has_calls != y->has_calls)
+       || x->has_calls != y->has_calls
+       || oc_history_tokens_at(a, i) != oc_history_tokens_at(b, i))
       return 0;
   }
   return 1;

@@ -137,7 +137,7 @@ TEST(adds_up) {
   }
 }
 
-/* Every message that exists is measured, and says so. */
+/* Every message knows what it costs. */
 TEST(is_in_every_message) {
   const char *json = "{\"role\":\"user\",\"content\":[{\"type\":\"image_url\","
                      "\"image_url\":{\"url\":\"u\"}}]}";
@@ -147,19 +147,28 @@ TEST(is_in_every_message) {
   oc_buf buf;
 
   CHECK(!oc_message_json(&message, json, strlen(json), &where));
-  CHECK(message->tokens == measure_of(json).tokens && message->has_media
+  CHECK(oc_message_tokens(message) == measure_of(json).tokens
+        && oc_message_has_media(message)
         && message->flags == 0 && message->counter == 0);
   CHECK(!oc_message_flag(&copy, message, OC_FLAG_PINNED | OC_FLAG_FACTS));
-  CHECK(copy->tokens == message->tokens && copy->has_media
+  CHECK(oc_message_tokens(copy) == oc_message_tokens(message)
+        && oc_message_has_media(copy)
         && copy->flags == 5 && copy->len == message->len
         && !memcmp(copy->json, message->json, copy->len));
   oc_message_unref(copy);
   oc_message_unref(message);
   CHECK(!oc_message_text(&message, OC_ROLE_USER, "Hello \"you\"", 11,
                          &where));
-  CHECK(message->tokens
+  CHECK(oc_message_tokens(message)
         == measure_text(message->json, message->len).tokens);
-  CHECK(message->tokens > OC_TOKENS_MESSAGE && !message->has_media);
+  CHECK(oc_message_tokens(message) > OC_TOKENS_MESSAGE
+        && !oc_message_has_media(message));
+  oc_message_set_tokens(message, 99, 7);
+  CHECK(oc_message_tokens(message) == 99 && message->counter == 7
+        && !oc_message_has_media(message));
+  oc_message_set_tokens(message, 0, 0);
+  CHECK(oc_message_tokens(message)
+        == measure_text(message->json, message->len).tokens);
   oc_message_unref(message);
   json = "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":"
          "\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}";
@@ -167,7 +176,7 @@ TEST(is_in_every_message) {
   CHECK(!oc_message_room(&buf, 1) && !oc_buf_puts(&buf, json));
   message = oc_message_own(&buf, 1);
   CHECK(message->len == strlen(json) && !buf.data);
-  CHECK(message->tokens == measure_of(json).tokens);
+  CHECK(oc_message_tokens(message) == measure_of(json).tokens);
   oc_message_unref(message);
   CHECK(oc_flag_parse("pinned", 6) == 1 && oc_flag_parse("summary", 7) == 2
         && oc_flag_parse("facts", 5) == 4 && oc_flag_parse("pin", 3) == 0
