@@ -561,6 +561,7 @@ void oc_client_give_easy(oc_client *client, CURL *easy, int is_changed) {
     if(is_changed)
       curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_setopt(easy, CURLOPT_CURLU, NULL);
     client->spare[client->spare_count++] = easy;
   }
   else

@@ -568,7 +568,10 @@ static CURLcode configure(oc_exchange *exchange) {
     if(!result)                                             \
       result = curl_easy_setopt(easy, option, value);       \
   } while(0)
-  SET(CURLOPT_URL, oc_exchange_url(exchange));
+  if(exchange->moved_to)
+    SET(CURLOPT_URL, exchange->moved_to);
+  SET(CURLOPT_CURLU, exchange->moved_to ? NULL
+                                        : exchange->setup->parsed_url);
   SET(CURLOPT_PRIVATE, exchange);
   SET(CURLOPT_ERRORBUFFER, exchange->detail);
   SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.size);

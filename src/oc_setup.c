@@ -97,11 +97,15 @@ oc_setup *oc_setup_new(oc_client *client, const oc_setup_options *options) {
   setup->max_buffered = options->max_buffered;
   setup->max_retries = options->max_retries;
   setup->url = oc_calloc(size);
-  if(!setup->url || !make_headers(setup, options)) {
+  setup->parsed_url = curl_url();
+  if(setup->url)
+    snprintf(setup->url, size, "%s%s", base, options->path);
+  if(!setup->url || !setup->parsed_url
+     || curl_url_set(setup->parsed_url, CURLUPART_URL, setup->url, 0)
+     || !make_headers(setup, options)) {
     oc_setup_unref(setup);
     return NULL;
   }
-  snprintf(setup->url, size, "%s%s", base, options->path);
   oc_client_add_setup(client, setup);
   return setup;
 }
@@ -119,6 +123,7 @@ void oc_setup_unref(oc_setup *setup) {
     oc_wipe(setup->text, setup->text_len);
   if(setup->url)
     oc_wipe(setup->url, strlen(setup->url));
+  curl_url_cleanup(setup->parsed_url);
   oc_free(setup->text);
   oc_free(setup->headers);
   oc_free(setup->url);

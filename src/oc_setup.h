@@ -40,6 +40,7 @@ struct oc_setup {
   unsigned refs;
   oc_client *client;          /* owned: one reference */
   char *url;
+  CURLU *parsed_url;          /* the same: libcurl takes it apart once */
   int is_get;
   struct curl_slist *headers;
   oc_deadlines deadlines;
