@@ -64,6 +64,7 @@ build = {
         "src/lpin.c",
         "src/lrequest.c",
         "src/lsecret.c",
+        "src/lsetup.c",
         "src/lsystem.c",
         "src/lterminal.c",
         "src/lutil.c",

@@ -18,6 +18,7 @@
 #include "lpin.h"
 #include "lrequest.h"
 #include "lsecret.h"
+#include "lsetup.h"
 #include "lsystem.h"
 #include "lterminal.h"
 #include "lutil.h"
@@ -109,6 +110,7 @@ EXPORT int luaopen_opperchat_core(lua_State *L) {
   ljournal_register(L);
   lrequest_register(L);
   lsecret_register(L);
+  lsetup_register(L);
   lsystem_register(L);
   lterminal_register(L);
   return 1;

@@ -6,11 +6,10 @@
 #include "lclient.h"
 #include "lconversation.h"
 #include "loutcome.h"
-#include "lsecret.h"
+#include "lsetup.h"
 #include "lutil.h"
 #include "oc_alloc.h"
 #include "oc_exchange.h"
-#include "oc_secret.h"
 
 /* Bytes of one call that handlers have been told. */
 struct told_call {
@@ -516,131 +515,6 @@ static int content(lua_State *L) {
 
 /* {==== making and sending ==== */
 
-/* A time limit, rounded up: 0.29 is a little less in binary. 0: none. */
-static int64_t milliseconds(lua_State *L, int index, const char *name) {
-  double seconds = lutil_number_field(L, index, name, 0);
-  if(seconds <= 0 || seconds > 1e9)
-    return 0;
-  return seconds < 0.001 ? 1 : (int64_t)(seconds * 1000 + 0.999);
-}
-
-/* A number of retries. */
-static int at_most(double retries) {
-  return retries > 1e6 ? 1000000 : retries > 0 ? (int)retries : 0;
-}
-
-/* The list of header lines in the field "headers", as a userdata on top. */
-static const char **push_headers(lua_State *L, int index, size_t *count) {
-  const char **lines;
-  size_t i;
-  lua_getfield(L, index, "headers");
-  *count = lua_istable(L, -1) ? lcompat_rawlen(L, -1) : 0;
-  lines = lua_newuserdata(L, (*count + 1) * sizeof *lines);
-  for(i = 0; i < *count; i++) {
-    lua_rawgeti(L, -2, (int)i + 1);
-    lines[i] = luaL_checkstring(L, -1);
-    lua_pop(L, 1);
-  }
-  return lines;
-}
-
-#define SETUP "opperchat.Setup"
-
-static int setup_gc(lua_State *L) {
-  oc_setup **box = lua_touserdata(L, 1);
-  oc_setup_unref(*box);
-  *box = NULL;
-  return 0;
-}
-
-/*
- * setup(client, settings) -> what the requests of a conversation have in
- * common, made once
- *
- * `settings`: key (a string or a secret), headers (lines), connect,
- * first_token, idle, total (seconds, absent: none), max_response, max_event,
- * max_buffered (bytes), max_retries; get (the path of a document to get;
- * absent: it is for conversations).
- */
-static int setup_new(lua_State *L) {
-  oc_client *client = lclient_open(L, 1);
-  oc_setup_options options;
-  oc_setup **box;
-
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 2);
-  memset(&options, 0, sizeof options);
-  options.path = lutil_string_field(L, 2, "get", NULL);
-  options.is_get = options.path != NULL;
-  if(!options.is_get)
-    options.path = "/chat/completions";
-  options.key = lsecret_field(L, 2, "key", &options.key_len);
-  options.deadlines.connect_ms = milliseconds(L, 2, "connect");
-  options.deadlines.first_token_ms = milliseconds(L, 2, "first_token");
-  options.deadlines.idle_ms = milliseconds(L, 2, "idle");
-  options.deadlines.total_ms = milliseconds(L, 2, "total");
-  options.max_response =
-    (size_t)lutil_number_field(L, 2, "max_response", 64e6);
-  options.max_event = (size_t)lutil_number_field(L, 2, "max_event", 16e6);
-  options.max_buffered = (size_t)lutil_number_field(L, 2, "max_buffered", 0);
-  options.max_retries = at_most(lutil_number_field(L, 2, "max_retries", 0));
-  options.headers = push_headers(L, 2, &options.header_count);
-  box = lua_newuserdata(L, sizeof *box);
-  *box = NULL;
-  if(luaL_newmetatable(L, SETUP)) {
-    lua_pushcfunction(L, setup_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
-  *box = oc_setup_new(client, &options);
-  if(!*box)
-    return luaL_error(L, "out of memory");
-  return 1;
-}
-
-/* hide(setup, text) -> the same without the key and what other headers of
-   these requests hold that is secret */
-static int hide(lua_State *L) {
-  oc_setup **setup = luaL_checkudata(L, 1, SETUP);
-  size_t len;
-  const char *text = luaL_checklstring(L, 2, &len);
-  char *copy = lua_newuserdata(L, len + 1);
-  memcpy(copy, text, len);
-  oc_setup_hide(*setup, copy, len);
-  lua_pushlstring(L, copy, len);
-  return 1;
-}
-
-/* setup_headers(setup) -> its header lines, without what is secret */
-static int setup_headers(lua_State *L) {
-  oc_setup **setup = luaL_checkudata(L, 1, SETUP);
-  const struct curl_slist *item;
-  int count = 0;
-
-  lua_newtable(L);
-  for(item = (*setup)->headers; item; item = item->next) {
-    const char *end = strpbrk(item->data, ":;");
-    size_t len = end ? (size_t)(end - item->data) : 0;
-    if(oc_secret_is_name(item->data, len)) {
-      lua_pushlstring(L, item->data, len);
-      lua_pushliteral(L, ": <redacted>");
-      lua_concat(L, 2);
-    }
-    else
-      lua_pushstring(L, item->data);
-    lua_rawseti(L, -2, ++count);
-  }
-  return 1;
-}
-
-/* is_secret_name(name): whether a header of this name is not to be shown */
-static int is_secret_name(lua_State *L) {
-  size_t len;
-  const char *name = luaL_checklstring(L, 1, &len);
-  lua_pushboolean(L, oc_secret_is_name(name, len));
-  return 1;
-}
-
 /* request_head(request) -> the header lines of the last response */
 static int request_head(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
@@ -688,7 +562,7 @@ static lrequest *push_request(lua_State *L, int client) {
  * in the place of those messages, and kept in their place.
  */
 static int request_new(lua_State *L) {
-  oc_setup **setup = luaL_checkudata(L, 1, SETUP);
+  oc_setup *setup = lsetup_check(L, 1);
   lconversation *conversation;
   size_t len;
   const char *options = luaL_checklstring(L, 4, &len);
@@ -725,7 +599,7 @@ static int request_new(lua_State *L) {
   code = oc_body_init(&body, options, len, &request->history);
   if(code)
     return lutil_fail(L, code);
-  request->exchange = oc_exchange_new(*setup, &body, lua_toboolean(L, 6),
+  request->exchange = oc_exchange_new(setup, &body, lua_toboolean(L, 6),
                                       (int64_t)lua_tonumber(L, 7));
   if(!request->exchange)
     return lutil_fail(L, OC_E_NOMEM);
@@ -747,17 +621,17 @@ static int request_tokens(lua_State *L) {
  * is a table with the text of a document | nil, code, message
  */
 static int request_get(lua_State *L) {
-  oc_setup **setup = luaL_checkudata(L, 1, SETUP);
+  oc_setup *setup = lsetup_check(L, 1);
   lrequest *request;
 
-  luaL_argcheck(L, (*setup)->is_get, 1, "not a setup that gets");
+  luaL_argcheck(L, setup->is_get, 1, "not a setup that gets");
   lclient_open(L, 2);
   lua_settop(L, 3);
   luaL_checkstack(L, 10, NULL);
   request = push_request(L, 2);
   if(!request)
     return lutil_fail(L, OC_E_NOMEM);
-  request->exchange = oc_exchange_new(*setup, NULL, 0,
+  request->exchange = oc_exchange_new(setup, NULL, 0,
                                       (int64_t)lua_tonumber(L, 3));
   return request->exchange ? 1 : lutil_fail(L, OC_E_NOMEM);
 }
@@ -803,7 +677,7 @@ static int request_start(lua_State *L) {
  */
 static int request_again(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  oc_setup **setup = luaL_checkudata(L, 2, SETUP);
+  oc_setup *setup = lsetup_check(L, 2);
   size_t len;
   const char *options = luaL_checklstring(L, 3, &len);
   lconversation *list = lconversation_open(L, 6);
@@ -819,7 +693,7 @@ static int request_again(lua_State *L) {
   code = oc_body_init(&body, options, len, &list->history);
   if(code)
     return lutil_fail(L, code);
-  exchange = oc_exchange_new(*setup, &body, lua_toboolean(L, 4),
+  exchange = oc_exchange_new(setup, &body, lua_toboolean(L, 4),
                              (int64_t)lua_tonumber(L, 5));
   if(!exchange)
     return lutil_fail(L, OC_E_NOMEM);
@@ -841,7 +715,8 @@ static int request_again(lua_State *L) {
 /* request_limit(request, retries): at most so many attempts more */
 static int request_limit(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  oc_exchange_limit(request->exchange, at_most(luaL_checknumber(L, 2)));
+  oc_exchange_limit(request->exchange,
+                    lutil_count(luaL_checknumber(L, 2)));
   return 0;
 }
 
@@ -932,7 +807,6 @@ static int request_tostring(lua_State *L) {
 
 void lrequest_register(lua_State *L) {
   static const luaL_Reg functions[] = {
-    { "setup", setup_new },
     { "request", request_new },
     { "get", request_get },
     { "request_start", request_start },
@@ -948,9 +822,6 @@ void lrequest_register(lua_State *L) {
     { "request_raw", request_raw },
     { "request_head", request_head },
     { "request_peer", request_peer },
-    { "hide", hide },
-    { "setup_headers", setup_headers },
-    { "is_secret_name", is_secret_name },
     { "deliver", deliver },
     { "has_ended", has_ended },
     { "take", take },

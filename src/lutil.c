@@ -153,6 +153,10 @@ int lutil_boolean_field(lua_State *L, int index, const char *name) {
   return boolean;
 }
 
+int lutil_count(double number) {
+  return number > 1e6 ? 1000000 : number > 0 ? (int)number : 0;
+}
+
 /* {==== functions for the Lua side ==== */
 
 /* The type of a value of ours; LUTIL_TYPE_COUNT: not ours. */

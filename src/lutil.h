@@ -53,6 +53,8 @@ const char *lutil_string_field(lua_State *L, int index, const char *name,
 double lutil_number_field(lua_State *L, int index, const char *name,
                           double absent);
 int lutil_boolean_field(lua_State *L, int index, const char *name);
+/* A number as a small count: from 0 to a million. */
+int lutil_count(double number);
 
 /* Adds state(), methods(), kind(), misuse(), set_source() to the table on
    top of the stack. */

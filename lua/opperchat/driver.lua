@@ -72,9 +72,6 @@ function driver.notify(client, state)
   end
 end
 
----A request has ended: a client that has no other is not kept alive.
-driver.settled = note_active
-
 -- What has to be done when handlers have been called: takes and returns what
 -- `core.drain` and `core.advance` do. Whatever they raise, a host's loop that watches
 -- the client learns that other times hold now.

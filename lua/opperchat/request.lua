@@ -48,14 +48,15 @@ local function keep_books(self, state)
   state.is_finished = true
   local turn = state.turn
   local client_state = turn and turn.client_state or core.state(state.client)
+  -- the driver looks at this when all have been told
   client_state.pending = client_state.pending - 1
-  if turn and turn.own.in_flight == self then
-    turn.own.in_flight = nil
-  end
   if turn then
+    local own = turn.own
+    if own.in_flight == self then
+      own.in_flight = nil
+    end
     request.turn.book(self, state, turn)
   end
-  driver.settled(state.client, client_state)
 end
 
 ---What has to be done at the end of a conversation's request, before anybody is
