@@ -200,6 +200,12 @@ static int client_record_problem(lua_State *L) {
 
 /* {==== moving forward ==== */
 
+/* Seconds as a wait in milliseconds, rounded up; -1: no end. */
+static int64_t wait_of(lua_Number seconds) {
+  return seconds < 0 ? -1 : seconds > 1e9 ? 1000000000000
+         : (int64_t)(seconds * 1000 + 0.999);
+}
+
 /*
  * step(client, seconds, anyway): moves the transfers forward without
  * calling any Lua function, until there is news; waits at most that long
@@ -210,9 +216,7 @@ static int step(lua_State *L) {
   oc_client *client = test_client(L);
   lua_Number seconds = luaL_optnumber(L, 2, -1);
   if(client && !oc_client_is_closed(client))
-    oc_client_step(client, seconds < 0 ? -1 : seconds > 1e9 ? 1000000000000
-                           : (int64_t)(seconds * 1000 + 0.999),
-                   lua_toboolean(L, 3));
+    oc_client_step(client, wait_of(seconds), lua_toboolean(L, 3));
   return 0;
 }
 
@@ -233,35 +237,16 @@ static int traceback(lua_State *L) {
 }
 
 /*
- * drain(client[, seconds]) -> its state[, true, error]. Calls the handlers
- * of all requests with news; those it does not come to in `seconds` keep
- * theirs for the next time. What handlers raise is returned at the end, the
- * first of them. Within a handler it does nothing.
+ * Calls the handlers of all requests with news, in the order of their news,
+ * until it is `until_us`; those it does not come to keep theirs for the next
+ * time. Returns for how many; -1: a handler has raised, and the first error
+ * has replaced the value at 2. The stack is that of run(), and remains.
  */
-static int drain(lua_State *L) {
-  oc_client *client = test_client(L);
-  lua_Number budget = luaL_optnumber(L, 2, 0);
-  int64_t until = budget > 0 ? oc_now_us() + (int64_t)(budget * 1e6)
-                             : OC_NEVER;
+static int deliver(lua_State *L, oc_client *client, int64_t until_us) {
   oc_exchange *exchange;
   int count = 0;
   int errors = 0;
 
-  lua_settop(L, 1);
-  luaL_checkstack(L, 10, NULL);
-  lua_pushnil(L);                       /* 2: the first error */
-  lcompat_get_uservalue(L, 1);          /* 3: the state */
-  lua_getfield(L, 3, "is_draining");
-  if(!client || lua_toboolean(L, -1)) {
-    lua_settop(L, 3);
-    return 1;
-  }
-  lua_pop(L, 1);
-  lua_pushboolean(L, 1);
-  lua_setfield(L, 3, "is_draining");
-  lua_getfield(L, 3, "requests");       /* 4 */
-  lua_pushvalue(L, lua_upvalueindex(1));    /* 5: traceback() */
-  lua_pushvalue(L, lua_upvalueindex(2));    /* 6: lrequest_deliver() */
   while(count < MAX_DRAIN && (exchange = oc_client_next(client)) != NULL) {
     int tag = (int)oc_exchange_tag(exchange);
     int status;
@@ -297,29 +282,89 @@ static int drain(lua_State *L) {
     }
     oc_exchange_unref(exchange);
     lua_settop(L, 6);
-    if(status || (until != OC_NEVER && oc_now_us() >= until))
+    if(status || (until_us != OC_NEVER && oc_now_us() >= until_us))
       break;
   }
+  return errors ? -1 : count;
+}
+
+/*
+ * What drain() and advance() do and return, with the client at 1. Within a
+ * handler it does nothing. `is_stepping`: moves the transfers forward as
+ * well, some at a time, so that no text waits for all the others to be read;
+ * what the last time has left comes first.
+ */
+static int run(lua_State *L, int64_t until_us, int is_stepping) {
+  oc_client *client = test_client(L);
+  int has_more = is_stepping;
+  int told;
+  int must;
+
+  lua_settop(L, 1);
+  luaL_checkstack(L, 10, NULL);
+  lua_pushnil(L);                       /* 2: the first error */
+  lcompat_get_uservalue(L, 1);          /* 3: the state */
+  lua_getfield(L, 3, "is_draining");
+  if(!client || lua_toboolean(L, -1)) {
+    lua_settop(L, 3);
+    return 1;
+  }
+  lua_pop(L, 1);
+  lua_pushboolean(L, 1);
+  lua_setfield(L, 3, "is_draining");
+  lua_getfield(L, 3, "requests");       /* 4 */
+  lua_pushvalue(L, lua_upvalueindex(1));    /* 5: traceback() */
+  lua_pushvalue(L, lua_upvalueindex(2));    /* 6: lrequest_deliver() */
+  told = deliver(L, client, until_us);
+  /* whatever the budget, each call does something */
+  must = !told;
+  while(has_more && told >= 0 && (must || oc_now_us() < until_us)) {
+    must = 0;
+    has_more = oc_client_step_until(client, until_us);
+    if(oc_now_us() < until_us)
+      told = deliver(L, client, until_us);
+  }
+  /* nobody polls it again */
+  if(oc_client_is_closed(client) && deliver(L, client, OC_NEVER) < 0)
+    told = -1;
   lua_pushnil(L);
   lua_setfield(L, 3, "is_draining");
   lua_settop(L, 3);
-  if(!errors)
+  if(told >= 0)
     return 1;
   lua_pushboolean(L, 1);
   lua_pushvalue(L, 2);
   return 3;
 }
 
-/* advance(client, seconds[, budget]): what step(client, seconds) and then
-   drain(client, budget) do, which is what a host asks for in each frame */
+/*
+ * drain(client) -> its state[, true, error]. Calls the handlers of all
+ * requests with news. What they raise is returned at the end, the first of
+ * them.
+ */
+static int drain(lua_State *L) {
+  return run(L, OC_NEVER, 0);
+}
+
+/*
+ * advance(client, seconds[, budget]): what step(client, seconds) and then
+ * drain(client) do, which is what a host asks for in each frame. With a
+ * budget it stops when it has taken so many seconds, beside the waiting:
+ * the rest is for the next time.
+ */
 static int advance(lua_State *L) {
-  lua_settop(L, 3);
-  lua_pushnil(L);
-  lua_insert(L, 3);
-  step(L);
-  lua_remove(L, 3);
-  lua_remove(L, 2);
-  return drain(L);
+  oc_client *client = test_client(L);
+  lua_Number seconds = luaL_optnumber(L, 2, -1);
+  lua_Number budget = luaL_optnumber(L, 3, -1);
+
+  if(!(budget >= 0 && budget < 1e9)) {
+    lua_settop(L, 2);
+    step(L);
+    return run(L, OC_NEVER, 0);
+  }
+  if(client && seconds != 0)
+    oc_client_await(client, wait_of(seconds));
+  return run(L, oc_now_us() + (int64_t)(budget * 1e6), 1);
 }
 
 /* timeout(client) -> seconds until step() is due anyway | nil */

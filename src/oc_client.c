@@ -1,10 +1,9 @@
-#include "oc_client.h"
+#include "oc_client_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -16,46 +15,9 @@
 #include "oc_clock.h"
 #include "oc_curl_memory.h"
 #include "oc_exchange.h"
-#include "oc_poller.h"
 #include "oc_setup.h"
+#include "oc_sigpipe.h"
 #include "oc_url.h"
-
-/* Idle easy handles kept for the next exchange. */
-#define MAX_SPARE 32
-/* Sockets asked for at a time, and how often in one step. */
-#define MAX_READY 128
-#define MAX_ROUNDS 64
-/* How often one step waits again when there was no news. */
-#define MAX_TURNS 64
-
-struct oc_client {
-  unsigned refs;
-  CURLM *multi;               /* NULL: closed */
-  oc_poller *poller;
-  CURL *spare[MAX_SPARE];
-  size_t spare_count;
-  oc_exchange *first;         /* those that have not ended */
-  size_t active;
-  size_t waiting;             /* so many of them are not under way */
-  int running;                /* libcurl's count after its last action */
-  int is_broken;              /* an action of libcurl's has failed */
-  oc_exchange *news_first;    /* queue; each holds a reference */
-  oc_exchange *news_last;
-  int64_t now_us;
-  int64_t curl_deadline_us;   /* when libcurl wants to be called */
-  int64_t next_deadline_us;   /* no exchange's deadline is before this */
-  int has_tls;                /* SIGPIPE must be held back */
-  int is_disposed;            /* its owner is gone */
-  char *base_url;
-  struct curl_slist key_header;   /* data is NULL without a key */
-  oc_setup *setups;           /* whose headers have to be wiped */
-  char *texts[OC_TEXT_COUNT];
-  int trusts_only;
-  int skip_verify;
-  int http2;
-  oc_recorder *recorder;      /* NULL: nothing is recorded */
-  oc_player *player;          /* NULL: requests go to the server */
-};
 
 /* {==== libcurl's global state ==== */
 
@@ -68,53 +30,6 @@ static CURLcode global_result;
  */
 static void global_init(void) {
   global_result = oc_curl_memory_init();
-}
-
-/* }==== */
-
-/* {==== SIGPIPE ==== */
-
-/*
- * OpenSSL writes to a socket with write(2), which raises SIGPIPE when the
- * peer is gone. No handler of the host may be touched, so the signal is
- * blocked in this thread while libcurl works, and one that came up in
- * between is taken off before it is let through again.
- */
-typedef struct sigpipe_guard {
-  sigset_t old;
-  int is_on;
-  int was_pending;
-} sigpipe_guard;
-
-static void sigpipe_hold(const oc_client *client, sigpipe_guard *guard) {
-  sigset_t pipe_set;
-  sigset_t pending;
-
-  guard->is_on = client->has_tls;
-  if(!guard->is_on)
-    return;
-  sigemptyset(&pipe_set);
-  sigaddset(&pipe_set, SIGPIPE);
-  sigpending(&pending);
-  guard->was_pending = sigismember(&pending, SIGPIPE);
-  pthread_sigmask(SIG_BLOCK, &pipe_set, &guard->old);
-}
-
-static void sigpipe_release(const sigpipe_guard *guard) {
-  sigset_t pending;
-
-  if(!guard->is_on)
-    return;
-  sigpending(&pending);
-  if(!guard->was_pending && sigismember(&pending, SIGPIPE)) {
-    sigset_t pipe_set;
-    int signal_number;
-    sigemptyset(&pipe_set);
-    sigaddset(&pipe_set, SIGPIPE);
-    /* it is pending, so this does not wait */
-    sigwait(&pipe_set, &signal_number);
-  }
-  pthread_sigmask(SIG_SETMASK, &guard->old, NULL);
 }
 
 /* }==== */
@@ -177,6 +92,12 @@ static curl_socket_t on_open(void *user, curlsocktype purpose,
 
 static int on_close(void *user, curl_socket_t fd) {
   oc_client *client = user;
+  int i;
+  /* its number may soon be another socket's */
+  for(i = client->ready_at; i < client->ready_count; i++) {
+    if(client->ready[i].fd == (int)fd)
+      client->ready[i].fd = -1;
+  }
   oc_poller_close(client->poller, (int)fd);
   return close((int)fd);
 }
@@ -304,6 +225,7 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   client->refs = 1;
   client->curl_deadline_us = OC_NEVER;
   client->next_deadline_us = OC_NEVER;
+  client->until_us = OC_NEVER;
   client->now_us = oc_now_us();
   client->http2 = options->http2;
   client->trusts_only = options->trusts_only;
@@ -371,17 +293,18 @@ void oc_client_close(oc_client *client) {
   while(client->spare_count)
     curl_easy_cleanup(client->spare[--client->spare_count]);
   if(client->multi) {
-    sigpipe_guard guard;
-    sigpipe_hold(client, &guard);
+    oc_sigpipe guard;
+    oc_sigpipe_hold(&guard, client->has_tls);
     /* still reports sockets, so the poller goes last */
     curl_multi_cleanup(client->multi);
-    sigpipe_release(&guard);
+    oc_sigpipe_release(&guard);
     client->multi = NULL;
   }
   oc_poller_free(client->poller);
   client->poller = NULL;
   client->curl_deadline_us = OC_NEVER;
   client->next_deadline_us = OC_NEVER;
+  client->ready_at = client->ready_count = client->looks = 0;
   wipe_secrets(client);
 }
 
@@ -541,17 +464,33 @@ static CURLcode configure(oc_client *client, CURL *easy) {
   return result;
 }
 
+/*
+ * How long libcurl waits for an answer from one kind of address before it
+ * tries the other kind as well: 250 ms are usual, at least 100 (RFC 8305).
+ * Its timer for that goes on when the connection is there, and all timers
+ * that are due run in one go: those of requests that begin together must not
+ * end in the same frame.
+ */
+static void spread_timer(oc_client *client, CURL *easy) {
+  client->spread = (client->spread + 17) % 136;
+  curl_easy_setopt(easy, CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS,
+                   150 + client->spread);
+}
+
 CURL *oc_client_take_easy(oc_client *client, CURLcode *result) {
   CURL *easy;
   *result = CURLE_OK;
   if(client->spare_count)
-    return client->spare[--client->spare_count];
-  easy = curl_easy_init();
-  *result = easy ? configure(client, easy) : CURLE_OUT_OF_MEMORY;
-  if(*result) {
-    curl_easy_cleanup(easy);
-    return NULL;
+    easy = client->spare[--client->spare_count];
+  else {
+    easy = curl_easy_init();
+    *result = easy ? configure(client, easy) : CURLE_OUT_OF_MEMORY;
+    if(*result) {
+      curl_easy_cleanup(easy);
+      return NULL;
+    }
   }
+  spread_timer(client, easy);
   return easy;
 }
 
@@ -573,6 +512,8 @@ static void unlist(oc_client *client, oc_exchange *exchange) {
   oc_links *links = oc_exchange_links(exchange);
   if(!links->is_listed)
     return;
+  if(client->due_from == exchange)
+    client->due_from = links->behind;
   if(links->before)
     oc_exchange_links(links->before)->behind = links->behind;
   else
@@ -598,90 +539,45 @@ static void enlist(oc_client *client, oc_exchange *exchange) {
   client->active++;
 }
 
-/* Hands libcurl's finished transfers to their exchanges. */
-static void collect_finished(oc_client *client) {
-  CURLMsg *message;
-  int left;
-  while((message = curl_multi_info_read(client->multi, &left)) != NULL) {
-    if(message->msg == CURLMSG_DONE) {
-      CURLcode result = message->data.result;
-      char *exchange = NULL;
-      curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
-      oc_exchange_finish((oc_exchange *)(void *)exchange, (int)result);
-    }
-  }
-}
-
-/*
- * Ends all transfers. An action of libcurl's fails when it gets no memory,
- * and then it does not say of which transfer it has lost sight.
- */
-static void give_up(oc_client *client) {
-  oc_exchange *exchange;
-  oc_exchange *behind;
-
-  client->is_broken = 0;
-  for(exchange = client->first; exchange; exchange = behind) {
-    behind = oc_exchange_links(exchange)->behind;
-    if(oc_exchange_state(exchange) != OC_STATE_WAITING)
-      oc_exchange_finish(exchange, CURLE_OUT_OF_MEMORY);
-  }
-}
-
-/* Lets libcurl act on one socket, or on its timers. */
-static void act(oc_client *client, curl_socket_t fd, int events) {
-  int mask = (events & OC_POLL_IN ? CURL_CSELECT_IN : 0)
-             | (events & OC_POLL_OUT ? CURL_CSELECT_OUT : 0)
-             | (events & OC_POLL_ERROR ? CURL_CSELECT_ERR : 0);
-  if(curl_multi_socket_action(client->multi, fd, mask, &client->running))
-    client->is_broken = 1;
-}
-
-static void run_timers(oc_client *client) {
-  /* libcurl sets the next one while it works on this */
-  client->curl_deadline_us = OC_NEVER;
-  act(client, CURL_SOCKET_TIMEOUT, 0);
-}
-
 CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
                         CURL *easy) {
   CURLMcode result;
-  sigpipe_guard guard;
+  oc_sigpipe guard;
 
   client->now_us = oc_now_us();
-  sigpipe_hold(client, &guard);
+  oc_sigpipe_hold(&guard, client->has_tls);
   result = curl_multi_add_handle(client->multi, easy);
   if(!result) {
     enlist(client, exchange);
     oc_client_note_deadline(client, oc_exchange_deadline(exchange));
     /* the first bytes leave now and not at the host's next frame */
-    run_timers(client);
+    oc_client_run_timers(client);
     /* a host that watches the descriptor does not come here first */
     oc_poller_flush(client->poller);
   }
-  sigpipe_release(&guard);
+  oc_sigpipe_release(&guard);
   return result;
 }
 
 void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy) {
   unlist(client, exchange);
   if(client->multi) {
-    sigpipe_guard guard;
-    sigpipe_hold(client, &guard);
+    oc_sigpipe guard;
+    oc_sigpipe_hold(&guard, client->has_tls);
     curl_multi_remove_handle(client->multi, easy);
-    sigpipe_release(&guard);
+    oc_sigpipe_release(&guard);
   }
 }
 
 CURLcode oc_client_resume(oc_client *client, CURL *easy) {
   CURLcode result;
-  sigpipe_guard guard;
+  oc_sigpipe guard;
 
   client->now_us = oc_now_us();
-  sigpipe_hold(client, &guard);
+  oc_sigpipe_hold(&guard, client->has_tls);
   /* hands over what it has kept back, and sets a timer to go on */
   result = curl_easy_pause(easy, CURLPAUSE_CONT);
-  sigpipe_release(&guard);
+  oc_sigpipe_release(&guard);
   oc_poller_flush(client->poller);
   return result;
 }
@@ -700,7 +596,7 @@ void oc_client_stop_waiting(oc_client *client, oc_exchange *exchange) {
 
 /* }==== */
 
-/* {==== moving forward ==== */
+/* {==== news ==== */
 
 void oc_client_news(oc_client *client, oc_exchange *exchange) {
   oc_links *links = oc_exchange_links(exchange);
@@ -743,128 +639,12 @@ int64_t oc_client_now(const oc_client *client) {
   return client->now_us;
 }
 
-/*
- * Ends the exchanges that have run out of time. Life only moves a deadline
- * further away, so the earliest one of the last look is a safe time for
- * the next look, and a chunk costs nothing here.
- */
-static void check_deadlines(oc_client *client) {
-  oc_exchange *exchange;
-  oc_exchange *behind;
-
-  if(client->now_us < client->next_deadline_us)
-    return;
-  client->next_deadline_us = OC_NEVER;
-  for(exchange = client->first; exchange; exchange = behind) {
-    int64_t deadline = oc_exchange_deadline(exchange);
-    behind = oc_exchange_links(exchange)->behind;
-    if(deadline <= client->now_us)
-      oc_exchange_expire(exchange);
-    else
-      oc_client_note_deadline(client, deadline);
-  }
+void oc_client_received(oc_client *client, size_t len) {
+  client->received += len;
 }
 
-/*
- * Milliseconds until a deadline, or libcurl, is due; -1: not at all. They
- * are rounded up: whoever sleeps for so long finds that it has passed, and
- * does not come back again and again in its last millisecond.
- */
-static int64_t due_ms(const oc_client *client) {
-  int64_t deadline;
-  int64_t now;
-
-  if(!client->multi)
-    return -1;
-  /* something was over as soon as it was added */
-  if(client->is_broken
-     || client->running < (int)(client->active - client->waiting))
-    return 0;
-  deadline = client->curl_deadline_us < client->next_deadline_us
-             ? client->curl_deadline_us : client->next_deadline_us;
-  if(deadline == OC_NEVER)
-    return -1;
-  now = oc_now_us();
-  return deadline > now ? (deadline - now + OC_MS - 1) / OC_MS : 0;
-}
-
-int64_t oc_client_timeout_ms(oc_client *client) {
-  return client->news_first ? 0 : due_ms(client);
-}
-
-int oc_client_fd(const oc_client *client) {
-  return client->multi ? oc_poller_fd(client->poller) : -1;
-}
-
-/*
- * Waits for sockets, and does what they and the timers ask for. With poll(2)
- * and no socket at all this is a sleep, which libcurl needs while it looks
- * up a name in a thread. 0: a signal has ended the wait.
- */
-static int move(oc_client *client, int wait_ms) {
-  oc_ready ready[MAX_READY];
-  sigpipe_guard guard;
-  int rounds = 0;
-  int count;
-  int i;
-
-  do {
-    count = oc_poller_wait(client->poller, wait_ms, ready, MAX_READY);
-    client->now_us = oc_now_us();
-    if(count > 0 || client->now_us >= client->curl_deadline_us) {
-      sigpipe_hold(client, &guard);
-      for(i = 0; i < count; i++)
-        act(client, ready[i].fd, ready[i].events);
-      if(client->now_us >= client->curl_deadline_us)
-        run_timers(client);
-      sigpipe_release(&guard);
-    }
-    wait_ms = 0;
-    /* whoever is told that its time is up must have been heard before */
-  } while(count == MAX_READY && ++rounds < MAX_ROUNDS);
-  oc_poller_flush(client->poller);
-  /* always: adding a handle may have finished it */
-  collect_finished(client);
-  if(client->is_broken)
-    give_up(client);
-  check_deadlines(client);
-  return count >= 0;
-}
-
-/* How long to wait at most: until `until_us`, or sooner if something is due. */
-static int wait_until(const oc_client *client, int64_t until_us) {
-  int64_t wait_ms = due_ms(client);
-  if(until_us != OC_NEVER) {
-    int64_t now = oc_now_us();
-    int64_t left_ms = until_us > now ? (until_us - now + OC_MS - 1) / OC_MS
-                                     : 0;
-    if(wait_ms < 0 || left_ms < wait_ms)
-      wait_ms = left_ms;
-  }
-  return wait_ms > INT_MAX ? INT_MAX : (int)wait_ms;
-}
-
-/*
- * A body of 10 MB leaves in 160 writes, and of none of them there is
- * anything to be told: going back to the caller each time would cost more
- * than writing. A signal goes back at once; one that came while libcurl was
- * at work, where nobody sees it, after MAX_TURNS at the latest.
- */
-void oc_client_step(oc_client *client, int64_t wait_ms, int anyway) {
-  int64_t until = OC_NEVER;
-  int turns = 0;
-
-  if(!client->multi)
-    return;
-  if(!wait_ms || (client->news_first && !anyway)) {
-    move(client, 0);
-    return;
-  }
-  if(wait_ms > 0)
-    until = oc_now_us() + wait_ms * OC_MS;
-  while(move(client, wait_until(client, until)) && !client->news_first
-        && client->active && client->now_us < until && ++turns < MAX_TURNS)
-    ;
+int oc_client_is_late(const oc_client *client) {
+  return client->until_us != OC_NEVER && oc_now_us() >= client->until_us;
 }
 
 /* }==== */

@@ -86,6 +86,16 @@ int oc_client_is_closed(const oc_client *client);
  */
 void oc_client_step(oc_client *client, int64_t wait_ms, int anyway);
 /*
+ * Does a part of what there is to do, without waiting: serves a few sockets,
+ * none after `until_us` (a time of oc_clock) has come, but one in any case,
+ * and the same with the exchanges that have ended. All get their turn, in
+ * this call or a later one. Whether there may be more to do at once: then to
+ * be called again, when the news has been taken.
+ */
+int oc_client_step_until(oc_client *client, int64_t until_us);
+/* Waits for something to do, at most `wait_ms` (see oc_client_step()). */
+void oc_client_await(oc_client *client, int64_t wait_ms);
+/*
  * Takes the next exchange with news out of the queue; NULL: none. The
  * caller gets a reference.
  */
@@ -154,6 +164,10 @@ void oc_client_note_url(oc_client *client, const char *url);
 void oc_client_note_deadline(oc_client *client, int64_t deadline_us);
 /* The time of the current step, by oc_clock. */
 int64_t oc_client_now(const oc_client *client);
+/* So much of an answer's body has come. */
+void oc_client_received(oc_client *client, size_t len);
+/* Whether the time of the step is up. */
+int oc_client_is_late(const oc_client *client);
 
 /* }==== */
 

@@ -16,6 +16,12 @@
 #define UPLOAD_BUFFER (64L * 1024L)
 /* ...smaller ones leave in one packet with the headers. */
 #define SMALL_BODY (32 * 1024)
+/*
+ * What a transfer may read although the step's time is up: 200 chunks, 0.1 ms.
+ * libcurl itself reads up to 1.6 MB at a time; with much less than this, a
+ * host whose handlers are slow would fall behind what it is sent.
+ */
+#define SHARE (64 * 1024)
 
 void oc_exchange_read_status(oc_exchange *exchange) {
   long status = 0;
@@ -59,14 +65,25 @@ size_t oc_exchange_on_body(char *bytes, size_t size, size_t count, void *user) {
   oc_exchange *exchange = user;
   oc_response *response = &exchange->response;
   size_t len = size * count;
+  int64_t now = oc_client_now(exchange->client);
 
   if(!len)
     return 0;
-  exchange->life_us = oc_client_now(exchange->client);
+  if(exchange->life_us != now)
+    exchange->share = 0;
+  exchange->life_us = now;
   if(exchange->has_reader && is_behind(exchange)) {
     exchange->is_paused = 1;
     return CURL_WRITEFUNC_PAUSE;
   }
+  if(exchange->share >= SHARE && exchange->easy
+     && oc_client_is_late(exchange->client)) {
+    exchange->has_yielded = 1;
+    oc_client_note_deadline(exchange->client, 0);
+    return CURL_WRITEFUNC_PAUSE;
+  }
+  exchange->share += len;
+  oc_client_received(exchange->client, len);
   exchange->state = OC_STATE_RECEIVING;
   /* what the caller has not seen yet comes together with this */
   if(exchange->take)
@@ -453,6 +470,8 @@ static int64_t own_deadline(const oc_exchange *exchange) {
 
   if(exchange->state == OC_STATE_WAITING)
     return exchange->retry_at_us;
+  if(exchange->has_yielded)
+    return 0;
   if(exchange->done_us)
     return exchange->done_us + DONE_GRACE_MS * OC_MS;
   if(exchange->is_paused)
@@ -477,6 +496,8 @@ int64_t oc_exchange_deadline(const oc_exchange *exchange) {
   return deadline;
 }
 
+static void resume(oc_exchange *exchange);
+
 void oc_exchange_expire(oc_exchange *exchange) {
   const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t now = oc_client_now(exchange->client);
@@ -495,6 +516,10 @@ void oc_exchange_expire(oc_exchange *exchange) {
     exchange->last_error = exchange->error;
     memset(&exchange->error, 0, sizeof exchange->error);
     send_request(exchange);
+    return;
+  }
+  if(exchange->has_yielded) {
+    resume(exchange);
     return;
   }
   oc_exchange_read_status(exchange);
@@ -527,11 +552,12 @@ void oc_exchange_cancel(oc_exchange *exchange, oc_code code) {
     oc_exchange_fail_with(exchange, code);
 }
 
-/* Goes on with a transfer that had to wait for its reader. */
+/* Goes on with a transfer that had to wait, for its reader or its turn. */
 static void resume(oc_exchange *exchange) {
   CURLcode result = CURLE_OK;
 
   exchange->is_paused = 0;
+  exchange->has_yielded = 0;
   if(exchange->easy)
     result = oc_client_resume(exchange->client, exchange->easy);
   exchange->life_us = oc_client_now(exchange->client);
@@ -618,6 +644,7 @@ static void send_request(oc_exchange *exchange) {
   exchange->done_us = 0;
   exchange->taken = 0;
   exchange->is_paused = 0;
+  exchange->has_yielded = 0;
   exchange->is_broken = 0;
   if(oc_client_player(exchange->client)) {
     oc_exchange_begin_play(exchange);

@@ -33,6 +33,8 @@ struct oc_exchange {
   int has_reader;               /* it takes the answer as it arrives */
   size_t taken;                 /* bytes of it, so far */
   int is_paused;                /* until it has taken the rest */
+  size_t share;                 /* bytes of it read in this step */
+  int has_yielded;              /* reads on when it is its turn again */
   oc_response response;
   oc_error error;               /* code is OC_OK unless it failed */
   oc_error last_error;          /* of the attempt before this one */

@@ -343,9 +343,7 @@ end
 
 ---Moves this client forward and calls the handlers of its requests. Returns at
 ---once unless told to wait.
----@param given? number|{seconds?: number, budget?: number} seconds it may wait for
----news; `budget`: seconds it may go on calling handlers, the rest waits for the
----next call
+---@param given? number|{seconds?: number, budget?: number|false} see driver.poll
 ---@return integer active how many requests are under way
 function methods:poll(given)
   return driver.poll_client(self, client.check(self), given)

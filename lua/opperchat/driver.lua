@@ -336,10 +336,13 @@ function check_seconds(seconds, what)
   return math.max(seconds, 0)
 end
 
--- `seconds` or {seconds =, budget =} of poll.
+-- How long a poll may take that does not wait, in seconds: a fiftieth of a frame.
+local BUDGET = 0.0003
+
+-- `seconds` or {seconds =, budget =} of poll. Whoever waits has no frames to draw.
 local function poll_options(given, what)
   if given == nil or given == 0 then
-    return 0
+    return 0, BUDGET
   elseif type(given) == "number" then
     return check_seconds(given, what)
   elseif type(given) ~= "table" then
@@ -348,11 +351,18 @@ local function poll_options(given, what)
   for name, value in pairs(given) do
     if name ~= "seconds" and name ~= "budget" then
       errors.misuse("%s: unknown option '%s' (seconds, budget)", what, tostring(name))
-    elseif type(value) ~= "number" then
+    elseif type(value) ~= "number" and (name == "seconds" or value ~= false) then
       errors.misuse("%s: option '%s': number expected, got %s", what, name, type(value))
+    elseif value ~= value then
+      errors.misuse("%s: option '%s': number expected, got nan", what, name)
     end
   end
-  return check_seconds(given.seconds or 0, what), given.budget
+  local seconds, budget = check_seconds(given.seconds or 0, what), given.budget
+  if budget == nil and seconds == 0 then
+    budget = BUDGET
+  end
+  -- none at all still moves one thing forward
+  return seconds, budget and math.max(budget, 0) or nil
 end
 
 ---Moves one client forward, for a wait outside of any handler.
@@ -384,7 +394,7 @@ end
 ---Moves one client forward and calls the handlers of its requests.
 ---@param client opperchat.Client
 ---@param state table of the client
----@param given? number|{seconds?: number, budget?: number}
+---@param given? number|{seconds?: number, budget?: number|false}
 ---@return integer active how many requests are under way
 function driver.poll_client(client, state, given)
   local seconds, budget = poll_options(given, "poll")
@@ -392,9 +402,8 @@ function driver.poll_client(client, state, given)
     refuse_handler("poll")
   end
   local due = timers[1] and timer_due()
-  -- a budget of nothing is for one request, as everywhere
   local _, has_failed, err = after_drain(client, core.advance(client,
-    due and math.min(due, seconds) or seconds, budget and math.max(budget, 1e-6)))
+    due and math.min(due, seconds) or seconds, budget))
   if has_failed then
     error(err, 0)
   elseif timers[1] then
@@ -422,9 +431,10 @@ local spare
 ---Moves every client forward and calls the handlers of their requests:
 ---once a frame. Returns at once unless told to wait.
 ---
----`seconds` is how long it may wait for news; `budget` how long it may go on
----calling handlers: what it does not come to waits for the next call.
----@param given? number|{seconds?: number, budget?: number}
+---`seconds` is how long it may wait for news; `budget` how long it may take
+---beside that: what it does not come to waits for the next call. false: no limit,
+---as for those that may wait.
+---@param given? number|{seconds?: number, budget?: number|false}
 ---@return integer active how many requests are under way and tasks asleep
 function driver.poll(given)
   local wait, budget = poll_options(given, "poll")
@@ -435,24 +445,27 @@ function driver.poll(given)
     return 0
   end
   check_not_handling("poll")
-  local until_time = budget and core.now() + budget
-  local list, count, first = spare or {}, 0, nil
+  local list, size, count, first = spare or {}, 0, 0, nil
   spare = nil
   for client in pairs(active) do
-    list[#list + 1] = client
+    size = size + 1
+    list[size] = client
   end
   local due = timers[1] and timer_due()
   wait = due and math.min(due, wait) or wait
-  if wait > 0 and #list > 1 then
+  if wait > 0 and size > 1 then
     wait_for_any(list, wait)
     wait = 0
-  elseif wait > 0 and #list == 0 then
+  elseif wait > 0 and size == 0 then
     core.sleep(wait)
   end
-  for i = 1, #list do
-    local left = until_time and math.max(until_time - core.now(), 1e-6)
+  local until_time = budget and core.now() + budget
+  for i = 1, size do
+    -- what one client does not need is for those behind it
+    local left = until_time and size > 1 and math.max(until_time - core.now(), 0) / (size - i + 1)
     local client = list[i]
-    local state, has_failed, err = after_drain(client, core.advance(client, wait, left))
+    local state, has_failed, err = after_drain(client,
+      core.advance(client, wait, left or budget))
     list[i] = nil
     first = first or has_failed and { err } or nil
     count = count + state.pending

@@ -278,7 +278,9 @@
 ---Options of `opperchat.poll` and `client:poll`.
 ---@class opperchat.PollOptions
 ---@field seconds? number seconds it may wait for news (0)
----@field budget? number how many seconds it may go on calling handlers (no limit)
+---@field budget? number|false how many seconds it may take, beside the waiting: what it does not
+---come to is for the next call; one thing is done however small it is; false: no limit (0.0003).
+---A poll that may wait has no limit of its own.
 
 -- ---------------------------------------------------------------------------
 -- Messages

@@ -11,6 +11,9 @@ local errors = require "opperchat.errors"
 
 local adapter = {}
 
+-- The loop calls for what has news, and draws no frames that it could miss.
+local ALL = { budget = false }
+
 -- Seconds between two looks where there is no descriptor to watch.
 local BLIND_INTERVAL = 0.015
 
@@ -154,7 +157,7 @@ local function client_source(client)
       return state.is_draining or false
     end,
     poll = function()
-      client:poll()
+      client:poll(ALL)
     end,
   }
 end
