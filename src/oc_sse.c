@@ -222,6 +222,20 @@ int oc_sse_next(oc_sse *sse, oc_sse_event *event) {
   return code ? fail(sse, code) : keep_rest(sse);
 }
 
+const char *oc_sse_rest(const oc_sse *sse, size_t *len) {
+  if(sse->error || sse->line.len || sse->after_cr || sse->bom < BOM_OVER
+     || (!sse->delivered && (sse->has_data || sse->type.len)))
+    return NULL;
+  *len = (size_t)(sse->end - sse->at);
+  if(*len > sse->line.max)
+    *len = sse->line.max;
+  return sse->at;
+}
+
+void oc_sse_skip(oc_sse *sse, size_t len) {
+  sse->at += len;
+}
+
 int oc_sse_finish(oc_sse *sse, oc_sse_event *event) {
   oc_code code = OC_OK;
   int got = oc_sse_next(sse, event);
