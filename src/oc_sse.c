@@ -30,11 +30,7 @@ void oc_sse_feed(oc_sse *sse, const char *bytes, size_t len) {
     bytes = "";
   sse->at = bytes;
   sse->end = bytes + len;
-  /*
-   * Hardly anybody sends CR. One search over the feed tells, and the lines
-   * can then be cut by searching for LF alone.
-   */
-  sse->cr = find(bytes, sse->end, '\r');
+  sse->lf = NULL;
 }
 
 static int fail(oc_sse *sse, oc_code code) {
@@ -193,9 +189,10 @@ int oc_sse_next(oc_sse *sse, oc_sse_event *event) {
     if(*text == '\n')
       stop = text;
     else {
-      if(sse->cr < text)
-        sse->cr = find(text, sse->end, '\r');
-      stop = find(text, sse->cr, '\n');
+      /* not anew for each line of those that end with CR alone */
+      if(!sse->lf || sse->lf < text)
+        sse->lf = find(text, sse->end, '\n');
+      stop = find(text, sse->lf, '\r');
       if(stop == sse->end)
         break;
     }

@@ -31,7 +31,8 @@ typedef struct oc_sse {
   /* private */
   const char *at;         /* what is left of the feed, borrowed */
   const char *end;
-  const char *cr;         /* first CR not before `at`, or `end` */
+  const char *lf;         /* first LF not before `at`, or `end`; NULL: not
+                             searched for */
   oc_buf line;            /* beginning of a line whose end was not fed yet */
   oc_buf type;
   oc_buf joined;          /* data, when it is not one line of the feed */
