@@ -66,8 +66,8 @@ TEST(finds_what_is_alike) {
     { "data: " HEAD "abc\n" TAIL "\n\n", NULL },
     { "data: " HEAD "abc" "\"}]}" "\n\n", NULL },
     { "data: " HEAD "abc\\" TAIL "\n\n", NULL },
-    { "data: {\"id\":\"d\",\"choices\":[{\"delta\":{\"content\":\"a" TAIL "\n\n",
-      NULL },
+    { "data: {\"id\":\"d\",\"choices\":[{\"delta\":{\"content\":\"a" TAIL
+      "\n\n", NULL },
     { "", NULL },
     { "data: ", NULL }
   };
