@@ -88,6 +88,7 @@ build = {
         "src/oc_history.c",
         "src/oc_journal.c",
         "src/oc_json.c",
+        "src/oc_like.c",
         "src/oc_measure.c",
         "src/oc_media.c",
         "src/oc_message.c",

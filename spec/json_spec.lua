@@ -529,6 +529,23 @@ describe("json", function()
     end
   end)
 
+  it("reads long strings as it reads short ones", function()
+    local long = ("\195\164x"):rep(30000)
+    local escaped = ("\\n\\\"\\u00e4\\/"):rep(10000)
+    local read = ("\n\"\195\164/"):rep(10000)
+    local value = assert(json.decode('{"a":"' .. long .. '","b":["' .. escaped
+      .. '",[],12345678901234567890,"' .. long .. '",null],"' .. long .. '":"short","c":"opperchat string 1"}'))
+    assert.is_true(value.a == long and value.b[1] == read and value.b[4] == long)
+    assert.are.equal(json.array_mt, getmetatable(value.b[2]))
+    assert.are.equal(12345678901234567890.0, value.b[3])
+    assert.are.equal("short", value[long])
+    assert.are.equal("opperchat string 1", value.c)
+    assert.is_true(json.decode('"' .. long .. '"') == long)
+    assert.is_true(json.decode('"' .. long .. '\\ud83d"') == long .. "\239\191\189")
+    assert.is_true(json.decode('["' .. long .. '\\ud83d\\ude00","\\ud83d"]')[1]
+      == long .. "\240\159\152\128")
+  end)
+
   it("cannot be fooled by what stands for an empty list", function()
     local text = "[[],\"opperchat empty list\",[\"opperchat empty list\"]]"
     assert.are.equal(text, json.encode(json.decode(text)))

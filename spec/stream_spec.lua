@@ -152,10 +152,12 @@ local function listen()
   local told = { delta = "", content = "", reasoning = "", refusal = "", calls = {}, endings = 0 }
   local request = assert(chat:start("Hi", {
     on_delta = function(piece)
-      assert(piece ~= "")
+      assert(piece ~= "" and #piece <= 65536)
       told.delta = told.delta .. piece
     end,
     on_event = function(event)
+      local piece = event.text or event.arguments
+      assert(#piece <= 65536 and not piece:find("^[\128-\191]"))
       if event.type == "tool_call" then
         local known = told.calls[event.index] or { id = "", name = "", arguments = "" }
         told.calls[event.index] = known
@@ -250,6 +252,34 @@ describe("a stream", function()
       end
     end)
   end
+
+  it("is told in pieces of at most 64 KB, in whole characters", function()
+    local long = ("\226\130\172"):rep(100000)
+    for _, shift in ipairs { "", "a", "ab" } do
+      local given = shift .. long
+      server:stream { text(given) .. sse.delta('{"reasoning":"' .. given .. '"}')
+        .. calls(call(0, "a", "f", '["' .. given)) .. calls(call(0, nil, nil, '"]'))
+        .. finish("tool_calls") .. DONE }
+      local told = listen()
+      assert.is_nil(told.err)
+      assert.is_true(told.reply.content == given and told.delta == given
+        and told.content == given and told.reasoning == given)
+      assert.equal("f", told.calls[1].name)
+      assert.is_true(told.calls[1].arguments == '["' .. given .. '"]')
+    end
+  end)
+
+  it("is not told on once it was cancelled between two pieces", function()
+    server:stream({ text(("x"):rep(300000)), STOP .. DONE }, { pause = 0.5 })
+    local chat, heard, request = converse(), 0, nil
+    request = assert(chat:start("Hi", { on_delta = function(piece)
+      heard = heard + #piece
+      request:cancel()
+    end }))
+    local _, err = request:wait()
+    assert.equal("cancelled", err.kind)
+    assert.is_true(heard <= 65536)
+  end)
 
   it("comes split in two", function()
     for index, row in ipairs(rows) do

@@ -17,6 +17,10 @@
 /* The longest escape of one byte: \u00XX. */
 #define ESCAPE_MAX 6
 
+/* A string of more bytes than this is read here: lua-cjson takes each byte
+   by itself. */
+#define LONG_STRING 65536
+
 /* A number of fewer bytes is an integer that a double holds, if it is one. */
 #define LONG_NUMBER 16
 
@@ -110,12 +114,17 @@ static int has_surrogate(oc_slice raw) {
   return 0;
 }
 
+static int is_long_string(const oc_json *reader) {
+  return reader->token == OC_JSON_STRING && reader->value.len > LONG_STRING;
+}
+
 static int ljson_check(lua_State *L) {
   size_t len;
   const char *text = check_string(L, 1, &len);
   int has_surrogates = 0;
   int has_long_numbers = 0;
   int has_empty_arrays = 0;
+  int has_long_strings = 0;
   oc_json_token before = OC_JSON_END;
   oc_json reader;
 
@@ -128,6 +137,7 @@ static int ljson_check(lua_State *L) {
     else if((reader.token == OC_JSON_STRING || reader.token == OC_JSON_KEY)
             && reader.escaped && !has_surrogates)
       has_surrogates = has_surrogate(reader.value);
+    has_long_strings |= is_long_string(&reader);
     before = reader.token;
   }
   if(reader.token == OC_JSON_ERROR)
@@ -136,7 +146,8 @@ static int ljson_check(lua_State *L) {
   lua_pushboolean(L, has_surrogates);
   lua_pushboolean(L, has_long_numbers);
   lua_pushboolean(L, has_empty_arrays);
-  return 4;
+  lua_pushboolean(L, has_long_strings);
+  return 5;
 }
 
 /* An array to be marked is one whose first token is its end. */
@@ -187,6 +198,51 @@ static int ljson_mark_empty_arrays(lua_State *L) {
   return lbuffer_push(L, out);
 }
 
+/*
+ * lift_strings(text, marker) -> the same text with "<marker><n>" in the place
+ * of each long string that is a value, and a table of those strings, decoded,
+ * by what stands in their place. The text has been checked.
+ */
+static int ljson_lift_strings(lua_State *L) {
+  size_t len;
+  const char *text;
+  const char *copied;
+  oc_buf *out;
+  oc_buf *string;
+  oc_code code = OC_OK;
+  oc_json reader;
+  int count = 0;
+
+  check_string(L, 2, &len);
+  lua_settop(L, 2);
+  out = lbuffer_new(L);
+  string = lbuffer_new(L);
+  lua_newtable(L);
+  text = check_string(L, 1, &len);
+  copied = text;
+  oc_json_init(&reader, text, len);
+  while(oc_json_next(&reader) > OC_JSON_END && !code) {
+    if(!is_long_string(&reader))
+      continue;
+    code = oc_buf_append(out, copied, (size_t)(reader.value.text - copied));
+    copied = reader.value.text + reader.value.len;
+    lua_pushfstring(L, "%s%d", lua_tostring(L, 2), ++count);
+    if(!code)
+      code = oc_buf_puts(out, lua_tostring(L, -1));
+    if(!code)
+      code = oc_json_unescape(reader.value, string, NULL);
+    lbuffer_push(L, string);
+    lua_rawset(L, 5);
+  }
+  if(!code)
+    code = oc_buf_append(out, copied, (size_t)(text + len - copied));
+  if(code)
+    return luaL_error(L, "%s", oc_code_message(code));
+  lbuffer_push(L, out);
+  lua_pushvalue(L, 5);
+  return 2;
+}
+
 void ljson_register(lua_State *L) {
   static const struct {
     const char *name;
@@ -195,7 +251,8 @@ void ljson_register(lua_State *L) {
     { "quote", ljson_quote },
     { "number", ljson_number },
     { "check_json", ljson_check },
-    { "mark_empty_arrays", ljson_mark_empty_arrays }
+    { "mark_empty_arrays", ljson_mark_empty_arrays },
+    { "lift_strings", ljson_lift_strings }
   };
   size_t i;
 

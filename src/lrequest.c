@@ -239,15 +239,25 @@ static oc_slice fetch_arguments(const lrequest *request, size_t at,
   return rest_of(&text->buf, text->whole, from);
 }
 
+/* The beginning of a text, at most so many bytes, in whole characters. */
+static oc_slice head_of(oc_slice text, size_t most) {
+  if(text.len > most) {
+    text.len = most;
+    while(text.len > most - 3 && (text.text[text.len] & 0xC0) == 0x80)
+      text.len--;
+  }
+  return text;
+}
+
 #if LCOMPAT_COLLECTS_FIRST
 
 /* What fits in here needs no userdata, which would be garbage. */
 #define ROOM 2048
 
 static void push_copy(lua_State *L, const lrequest *request, fetch_fn fetch,
-                      size_t at, size_t from) {
+                      size_t at, size_t from, size_t most) {
   oc_buf *copy = lbuffer_new(L);
-  oc_slice live = fetch(request, at, from);
+  oc_slice live = head_of(fetch(request, at, from), most);
   if(oc_buf_append(copy, live.text, live.len))
     luaL_error(L, "out of memory");
   lbuffer_push(L, copy);
@@ -257,17 +267,18 @@ static void push_copy(lua_State *L, const lrequest *request, fetch_fn fetch,
 #endif
 
 /*
- * Pushes such bytes and returns how many there were. A finalizer of the
- * program may run whenever memory is asked of Lua, and what it does may
- * move them, so they are looked for behind the last moment that can happen.
+ * Pushes such bytes, at most `most`, and returns how many there were. A
+ * finalizer of the program may run whenever memory is asked of Lua, and what
+ * it does may move them, so they are looked for behind the last moment that
+ * can happen.
  */
-static size_t push_live(lua_State *L, const lrequest *request,
-                        fetch_fn fetch, size_t at, size_t from) {
-  oc_slice live = fetch(request, at, from);
+static size_t push_live(lua_State *L, const lrequest *request, fetch_fn fetch,
+                        size_t at, size_t from, size_t most) {
+  oc_slice live = head_of(fetch(request, at, from), most);
 #if LCOMPAT_COLLECTS_FIRST
   char room[ROOM];
   if(live.len > sizeof room) {
-    push_copy(L, request, fetch, at, from);
+    push_copy(L, request, fetch, at, from, most);
     return lcompat_rawlen(L, -1);
   }
   memcpy(room, live.text, live.len);
@@ -278,6 +289,14 @@ static size_t push_live(lua_State *L, const lrequest *request,
   return live.len;
 }
 
+/*
+ * Most bytes that one call of a handler is given. Strings of this size find
+ * a place where the collector has freed one; C libraries give larger ones
+ * back to the system, which gives out each page anew.
+ */
+#define MOST 65536
+#define ALL ((size_t)-1)
+
 /* Pushes a handler of the state at 2, or nil. */
 static int push_handler(lua_State *L, const char *name) {
   lua_getfield(L, 2, name);
@@ -285,24 +304,25 @@ static int push_handler(lua_State *L, const char *name) {
 }
 
 /*
- * Tells what is new of one text. `seen` moves before handlers are called, so
- * that none is told the same again. on_delta comes last: it is the one that
- * may wait for the end of its own request.
+ * Tells the next piece of what is new of one text; 0: there is none. `seen`
+ * moves before handlers are called, so that none is told the same again.
+ * on_delta comes last: it is the one that may wait for the end of its own
+ * request.
  */
-static void tell_new_text(lua_State *L, lrequest *request, fetch_fn fetch,
-                          size_t *seen, const char *type) {
+static int tell_piece(lua_State *L, lrequest *request, fetch_fn fetch,
+                      size_t *seen, const char *type) {
   int top = lua_gettop(L);
   int has_delta;
   int has_event;
 
   if(request->is_cancelled || !fetch(request, 0, *seen).len)
-    return;
+    return 0;
   has_delta = push_handler(L, *type == 'c' ? "on_delta" : "");
   has_event = push_handler(L, "on_event");
   if(!has_delta && !has_event)
     *seen += fetch(request, 0, *seen).len;
   else
-    *seen += push_live(L, request, fetch, 0, *seen);
+    *seen += push_live(L, request, fetch, 0, *seen, MOST);
   if(has_event) {
     lua_pushvalue(L, top + 2);
     lua_createtable(L, 0, 2);
@@ -321,10 +341,21 @@ static void tell_new_text(lua_State *L, lrequest *request, fetch_fn fetch,
     lua_call(L, 1, 0);
   }
   lua_settop(L, top);
+  return 1;
 }
 
-/* Tells on_event what is new of one tool call: id and name when known. */
-static void tell_new_call(lua_State *L, lrequest *request, size_t at) {
+/* Tells all that is new of one text. */
+static void tell_new_text(lua_State *L, lrequest *request, fetch_fn fetch,
+                          size_t *seen, const char *type) {
+  while(tell_piece(L, request, fetch, seen, type)) {
+  }
+}
+
+/*
+ * Tells on_event the next piece of what is new of one tool call, with id and
+ * name when they are; 0: there is none.
+ */
+static int tell_call_piece(lua_State *L, lrequest *request, size_t at) {
   const oc_call *call = &reply_of(request)->calls.items[at];
   struct told_call now;
   struct told_call before = request->told.calls[at];
@@ -333,9 +364,9 @@ static void tell_new_call(lua_State *L, lrequest *request, size_t at) {
   now.id = call->id.len;
   now.name = call->name.len;
   now.arguments = call->arguments.whole;
-  if(now.id == before.id && now.name == before.name
-     && now.arguments == before.arguments)
-    return;
+  if(request->is_cancelled || (now.id == before.id && now.name == before.name
+                               && now.arguments == before.arguments))
+    return 0;
   request->told.calls[at] = now;
   if(push_handler(L, "on_event")) {
     lua_createtable(L, 0, 5);
@@ -344,21 +375,22 @@ static void tell_new_call(lua_State *L, lrequest *request, size_t at) {
     lcompat_push_integral(L, at + 1);
     lua_setfield(L, -2, "index");
     if(before.id != now.id) {
-      push_live(L, request, fetch_id, at, 0);
+      push_live(L, request, fetch_id, at, 0, ALL);
       lua_setfield(L, -2, "id");
     }
     if(before.name != now.name) {
-      push_live(L, request, fetch_name, at, 0);
+      push_live(L, request, fetch_name, at, 0, ALL);
       lua_setfield(L, -2, "name");
     }
     request->told.calls[at].arguments =
       before.arguments + push_live(L, request, fetch_arguments, at,
-                                   before.arguments);
+                                   before.arguments, MOST);
     lua_setfield(L, -2, "arguments");
     lua_pushvalue(L, 1);
     lua_call(L, 2, 0);
   }
   lua_settop(L, top);
+  return 1;
 }
 
 /* Fragments of several calls may come by turns, so each is looked at. */
@@ -379,8 +411,10 @@ static void tell_new_calls(lua_State *L, lrequest *request) {
     told->calls = calls;
     told->call_count = count;
   }
-  for(i = 0; i < told->call_count && !request->is_cancelled; i++)
-    tell_new_call(L, request, i);
+  for(i = 0; i < told->call_count; i++) {
+    while(tell_call_piece(L, request, i)) {
+    }
+  }
 }
 
 /*
@@ -488,7 +522,8 @@ static int take(lua_State *L) {
   oc_exchange_taken(request->exchange);
   if(!fetch_content(request, 0, request->taken).len)
     return 0;
-  request->taken += push_live(L, request, fetch_content, 0, request->taken);
+  request->taken += push_live(L, request, fetch_content, 0, request->taken,
+                              ALL);
   return 1;
 }
 
@@ -507,7 +542,7 @@ static int request_pace(lua_State *L) {
 
 /* content(request) -> the content that has arrived so far */
 static int content(lua_State *L) {
-  push_live(L, lutil_open(L, 1, LUTIL_REQUEST), fetch_content, 0, 0);
+  push_live(L, lutil_open(L, 1, LUTIL_REQUEST), fetch_content, 0, 0, ALL);
   return 1;
 }
 

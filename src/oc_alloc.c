@@ -1,7 +1,12 @@
 #include "oc_alloc.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Two huge pages: smaller blocks would mostly waste the rest of one. */
+#define LARGE (4u << 20)
 
 static oc_allocator current = { malloc, realloc, free };
 
@@ -39,6 +44,19 @@ void *oc_realloc(void *block, size_t size) {
   if(moved && !block)
     COUNT(1);
   return moved;
+}
+
+void oc_expect_large(void *block, size_t size) {
+#ifdef MADV_HUGEPAGE
+  const uintptr_t page = 4096;
+  uintptr_t from = (uintptr_t)block & ~(page - 1);
+  uintptr_t to = ((uintptr_t)block + size + page - 1) & ~(page - 1);
+  if(size >= LARGE)
+    madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+  (void)block;
+  (void)size;
+#endif
 }
 
 void oc_free(void *block) {

@@ -28,6 +28,13 @@ void *oc_malloc(size_t size);
 void *oc_calloc(size_t size);
 void *oc_realloc(void *block, size_t size);
 void oc_free(void *block);
+/*
+ * To be called with a block that is about to be filled from its beginning
+ * on: a large one then comes in huge pages, where the system has them. To be
+ * given its memory page by page takes longer than to fill it. All pages that
+ * it touches are named, so that it stays one mapping that can be moved.
+ */
+void oc_expect_large(void *block, size_t size);
 /* A NUL-terminated copy of `len` bytes; caller frees. NULL: out of memory. */
 char *oc_strndup(const char *text, size_t len);
 /* Overwrites memory in a way the compiler may not leave out. */

@@ -36,6 +36,7 @@ oc_code oc_buf_reserve(oc_buf *buf, size_t more) {
   data = oc_realloc(buf->data, cap);
   if(!data)
     return OC_E_NOMEM;
+  oc_expect_large(data, cap);
   buf->data = data;
   buf->cap = cap;
   return OC_OK;

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* What the reader expects next. */
 enum {
@@ -30,6 +33,9 @@ static const char simple_escape[256] = {
   ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f',
   ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'
 };
+
+/* Bytes of a text that are checked, then written. */
+#define WRITE_PIECE 8192
 
 /* The letter that stands behind the backslash, 0: none shorter than \u. */
 static const char short_escape[256] = {
@@ -76,9 +82,34 @@ static int is_special(unsigned char byte, uint64_t high) {
   return byte < 0x20 || byte == '"' || byte == '\\' || (byte & high & 0x80);
 }
 
+#ifdef __SSE2__
+
+/* The same of sixteen bytes, a bit for each and no wrong ones. */
+static unsigned mark_sixteen(const char *at, uint64_t high) {
+  __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+  __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)),
+                                   bytes);
+  __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+  __m128i slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+  __m128i marks = _mm_or_si128(_mm_or_si128(quote, slash), control);
+  if(high)
+    marks = _mm_or_si128(marks, bytes);
+  return (unsigned)_mm_movemask_epi8(marks);
+}
+
+#endif
+
 /* The first special byte, or `end`. `high`: HIGH_BITS or 0. */
 static const char *find_special(const char *at, const char *end,
                                 uint64_t high) {
+#ifdef __SSE2__
+  while(end - at >= 16) {
+    unsigned marks = mark_sixteen(at, high);
+    if(marks)
+      return at + __builtin_ctz(marks);
+    at += 16;
+  }
+#endif
   while(end - at >= 8) {
     uint64_t marks = mark_special(load_word(at), high);
     if(marks) {
@@ -163,6 +194,10 @@ size_t oc_utf8_valid_prefix(const char *text, size_t len) {
   end = text + len;
   while(at < end) {
     size_t n;
+    while(end - at >= 32 && !((load_word(at) | load_word(at + 8)
+                               | load_word(at + 16) | load_word(at + 24))
+                              & HIGH_BITS))
+      at += 32;
     while(end - at >= 8 && !(load_word(at) & HIGH_BITS))
       at += 8;
     while(at < end && !(*at & 0x80))
@@ -535,7 +570,12 @@ oc_code oc_json_skip(oc_json *reader, oc_slice *raw) {
  * Strings
  */
 
-const char *oc_json_string_end(const char *at, const char *end) {
+const char *oc_json_string_end(const char *at, const char *end,
+                               int *is_plain) {
+  at = find_special(at, end, HIGH_BITS);
+  *is_plain = at < end && *at == '"';
+  if(*is_plain)
+    return at;
   for(;;) {
     at = find_special(at, end, 0);
     if(at == end)
@@ -715,24 +755,34 @@ static oc_code put_escape(oc_buf *out, unsigned char byte) {
   return oc_buf_append(out, text, 6);
 }
 
+/* The inside of a string. */
+static oc_code put_text(oc_buf *out, const char *at, const char *end) {
+  oc_code code = OC_OK;
+  while(at < end && !code) {
+    const char *stop = find_special(at, end, 0);
+    code = oc_buf_append(out, at, (size_t)(stop - at));
+    at = stop;
+    if(at < end && !code)
+      code = put_escape(out, (unsigned char)*at++);
+  }
+  return code;
+}
+
 oc_code oc_json_write_string(oc_buf *out, const char *text, size_t len) {
   const size_t before = out->len;
-  const char *at = text;
-  const char *end;
-  oc_code code;
+  oc_code code = oc_buf_putc(out, '"');
 
-  if(oc_utf8_valid_prefix(text, len) != len)
-    return OC_E_UTF8;
-  code = oc_buf_putc(out, '"');
-  if(len) {
-    end = text + len;
-    while(at < end && !code) {
-      const char *stop = find_special(at, end, 0);
-      code = oc_buf_append(out, at, (size_t)(stop - at));
-      at = stop;
-      if(at < end && !code)
-        code = put_escape(out, (unsigned char)*at++);
-    }
+  /* what is checked is still in the cache when it is written */
+  while(len && !code) {
+    size_t piece = len < WRITE_PIECE ? len : WRITE_PIECE;
+    size_t valid = oc_utf8_valid_prefix(text, piece);
+    /* the piece may end within a character */
+    if(valid < piece && (piece == len || piece - valid > 3))
+      code = OC_E_UTF8;
+    else
+      code = put_text(out, text, text + valid);
+    text += valid;
+    len -= valid;
   }
   if(!code)
     code = oc_buf_putc(out, '"');

@@ -78,9 +78,11 @@ oc_code oc_json_skip(oc_json *reader, oc_slice *raw);
 /*
  * Where the string ends whose text begins at `at`: its closing quote. NULL:
  * before that comes `end`, or a byte that must not stand in a string. What
- * its escapes are is left to oc_json_unescape().
+ * its escapes are is left to oc_json_unescape(). `is_plain`: it is ASCII and
+ * has none.
  */
-const char *oc_json_string_end(const char *at, const char *end);
+const char *oc_json_string_end(const char *at, const char *end,
+                               int *is_plain);
 /* Whether a raw string decodes to this text. Takes no memory. */
 int oc_json_decodes_to(oc_slice raw, const char *text, size_t len);
 /* Whether the KEY or STRING just read is this text, escapes decoded. */

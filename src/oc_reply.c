@@ -19,7 +19,7 @@ void oc_reply_init(oc_reply *reply, size_t max) {
   oc_buf_init(&reply->model, max);
   oc_buf_init(&reply->usage_raw, max);
   oc_buf_init(&reply->reasoning_key, max);
-  oc_buf_init(&reply->like, max);
+  oc_like_init(&reply->like, max);
   reply->usage.prompt_tokens = -1;
   reply->usage.completion_tokens = -1;
   reply->usage.total_tokens = -1;
@@ -39,7 +39,7 @@ void oc_reply_free(oc_reply *reply) {
   oc_buf_free(&reply->usage_raw);
   oc_fields_free(&reply->extra);
   oc_buf_free(&reply->reasoning_key);
-  oc_buf_free(&reply->like);
+  oc_like_free(&reply->like);
   oc_reply_init(reply, reply->max);
 }
 
@@ -403,62 +403,43 @@ oc_code oc_reply_whole(oc_reply *reply, const char *json, size_t len,
   return oc_reply_finish(reply);
 }
 
-static oc_code add_like(oc_reply *reply, oc_slice raw) {
-  switch(reply->like_target) {
-  case OC_TARGET_CONTENT:
-    return oc_text_add(&reply->content, raw);
-  case OC_TARGET_REASONING:
-    return oc_text_add(&reply->reasoning, raw);
-  default:
-    return oc_text_add(&reply->calls.items[reply->effects.call].arguments, raw);
-  }
+static oc_code add_like(oc_reply *reply, oc_slice raw, int is_plain) {
+  oc_text *text = &reply->content;
+  if(reply->like_target == OC_TARGET_REASONING)
+    text = &reply->reasoning;
+  else if(reply->like_target == OC_TARGET_ARGUMENTS)
+    text = &reply->calls.items[reply->effects.call].arguments;
+  return is_plain ? oc_text_add_ascii(text, raw) : oc_text_add(text, raw);
 }
 
-/*
- * Successive chunks of a stream are the same bytes but for one string. A
- * chunk that equals the one before it on both sides of that string is not
- * parsed again: 1 when it has been dealt with.
- */
-static int is_like_last(oc_reply *reply, const char *data, size_t len,
-                        oc_code *code) {
-  const char *string;
-  const char *end;
-  size_t behind = reply->like.len - reply->like_at - reply->like_len;
+oc_code oc_reply_like(oc_reply *reply, const char *bytes, size_t len,
+                      size_t *used, oc_error *error) {
   oc_slice raw;
+  int is_plain;
+  oc_code code = OC_OK;
 
-  if(len <= reply->like_at + behind
-     || memcmp(data, reply->like.data, reply->like_at)
-     || memcmp(data + len - behind,
-               reply->like.data + reply->like.len - behind, behind))
-    return 0;
-  string = data + reply->like_at;
-  end = data + len - behind;
-  if(oc_json_string_end(string, data + len) != end)
-    return 0;
-  raw.text = string;
-  raw.len = (size_t)(end - string);
-  *code = add_like(reply, raw);
-  return 1;
-}
-
-/* Remembers a chunk that did nothing but add a string to one text. */
-static void remember_like(oc_reply *reply, const char *data, size_t len) {
-  reply->like_at = (size_t)(reply->effects.text.text - data);
-  reply->like_len = reply->effects.text.len;
-  if(reply->effects.is_arguments)
-    reply->like_target = OC_TARGET_ARGUMENTS;
-  /* without memory for it the next chunk takes the long road */
-  if(oc_buf_append(&reply->like, data, len))
-    oc_buf_clear(&reply->like);
+  *used = oc_like_event(&reply->like, bytes, len, &raw, &is_plain);
+  if(*used)
+    code = add_like(reply, raw, is_plain);
+  if(code == OC_E_JSON) {
+    /* the long road says where */
+    *used = 0;
+    code = OC_OK;
+  }
+  return code ? fail(error, code, "bad chunk", bytes, len) : OC_OK;
 }
 
 oc_code oc_reply_chunk(oc_reply *reply, const char *data, size_t len,
                        oc_error *error) {
+  oc_slice raw;
+  int is_plain;
   oc_code code;
 
-  if(reply->like.len && is_like_last(reply, data, len, &code))
+  if(oc_like_matches(&reply->like, data, len, &raw, &is_plain)) {
+    code = add_like(reply, raw, is_plain);
     return code ? fail(error, code, "bad chunk", data, len) : OC_OK;
-  oc_buf_clear(&reply->like);
+  }
+  oc_like_forget(&reply->like);
   if(!len)
     return OC_OK;
   if(len >= 6 && !memcmp(data, "[DONE]", 6)) {
@@ -469,8 +450,12 @@ oc_code oc_reply_chunk(oc_reply *reply, const char *data, size_t len,
   code = read_object(reply, data, len, 0, error);
   if(code)
     return fail(error, code, "bad chunk", data, len);
-  if(reply->effects.count == 1 && reply->effects.text.len)
-    remember_like(reply, data, len);
+  /* one that did nothing but add a string to one text */
+  if(reply->effects.count == 1 && reply->effects.text.len) {
+    if(reply->effects.is_arguments)
+      reply->like_target = OC_TARGET_ARGUMENTS;
+    oc_like_remember(&reply->like, data, len, reply->effects.text);
+  }
   return OC_OK;
 }
 

@@ -16,6 +16,7 @@
 #include "oc_error.h"
 #include "oc_fields.h"
 #include "oc_json.h"
+#include "oc_like.h"
 #include "oc_message.h"
 #include "oc_text.h"
 
@@ -57,9 +58,7 @@ typedef struct oc_reply {
   size_t max;             /* maximum of each buffer */
   /* the last chunk, when all it did was to add one string to one text:
      the next one is most often the same bytes around another string */
-  oc_buf like;
-  size_t like_at;         /* where the string begins in `like` */
-  size_t like_len;        /* and its length */
+  oc_like like;
   oc_target like_target;
   oc_effects effects;     /* of the last chunk that was read as a whole */
 } oc_reply;
@@ -78,6 +77,12 @@ oc_code oc_reply_whole(oc_reply *reply, const char *json, size_t len,
 /* Reads the data of one event of a stream; "[DONE]" sets is_done. */
 oc_code oc_reply_chunk(oc_reply *reply, const char *data, size_t len,
                        oc_error *error);
+/*
+ * The same for an event that begins with these bytes, when its chunk is like
+ * the last one. `used`: its length; 0: it is not known to be like it.
+ */
+oc_code oc_reply_like(oc_reply *reply, const char *bytes, size_t len,
+                      size_t *used, oc_error *error);
 /*
  * To be called once at the end of a stream or after oc_reply_whole():
  * completes half characters, gives every call an id of its own.

@@ -97,15 +97,36 @@ static int take_event(oc_response *response, const oc_sse_event *event,
                         error) != OC_OK;
 }
 
+/* The events that are like the last one, up to another one. 0: goes on. */
+static int take_like(oc_response *response, oc_error *error) {
+  oc_reply *reply = &response->reply;
+  size_t left;
+  size_t used;
+  const char *rest;
+
+  while(!reply->is_done
+        && (rest = oc_sse_rest(&response->sse, &left)) != NULL) {
+    if(oc_reply_like(reply, rest, left, &used, error))
+      return 1;
+    if(!used)
+      break;
+    oc_sse_skip(&response->sse, used);
+  }
+  return 0;
+}
+
 static int read_stream(oc_response *response, const char *bytes, size_t len,
                        oc_error *error) {
   oc_sse_event event;
   int more;
   oc_sse_feed(&response->sse, bytes, len);
-  while((more = oc_sse_next(&response->sse, &event)) > 0) {
-    if(take_event(response, &event, error))
+  do {
+    if(take_like(response, error))
       return 1;
-  }
+    more = oc_sse_next(&response->sse, &event);
+    if(more > 0 && take_event(response, &event, error))
+      return 1;
+  } while(more > 0);
   return more < 0 ? fail(error, response->sse.error) : 0;
 }
 

@@ -30,11 +30,7 @@ void oc_sse_feed(oc_sse *sse, const char *bytes, size_t len) {
     bytes = "";
   sse->at = bytes;
   sse->end = bytes + len;
-  /*
-   * Hardly anybody sends CR. One search over the feed tells, and the lines
-   * can then be cut by searching for LF alone.
-   */
-  sse->cr = find(bytes, sse->end, '\r');
+  sse->lf = NULL;
 }
 
 static int fail(oc_sse *sse, oc_code code) {
@@ -193,9 +189,10 @@ int oc_sse_next(oc_sse *sse, oc_sse_event *event) {
     if(*text == '\n')
       stop = text;
     else {
-      if(sse->cr < text)
-        sse->cr = find(text, sse->end, '\r');
-      stop = find(text, sse->cr, '\n');
+      /* not anew for each line of those that end with CR alone */
+      if(!sse->lf || sse->lf < text)
+        sse->lf = find(text, sse->end, '\n');
+      stop = find(text, sse->lf, '\r');
       if(stop == sse->end)
         break;
     }
@@ -220,6 +217,20 @@ int oc_sse_next(oc_sse *sse, oc_sse_event *event) {
     oc_buf_clear(&sse->line);
   }
   return code ? fail(sse, code) : keep_rest(sse);
+}
+
+const char *oc_sse_rest(const oc_sse *sse, size_t *len) {
+  if(sse->error || sse->line.len || sse->after_cr || sse->bom < BOM_OVER
+     || (!sse->delivered && (sse->has_data || sse->type.len)))
+    return NULL;
+  *len = (size_t)(sse->end - sse->at);
+  if(*len > sse->line.max)
+    *len = sse->line.max;
+  return sse->at;
+}
+
+void oc_sse_skip(oc_sse *sse, size_t len) {
+  sse->at += len;
 }
 
 int oc_sse_finish(oc_sse *sse, oc_sse_event *event) {

@@ -31,7 +31,8 @@ typedef struct oc_sse {
   /* private */
   const char *at;         /* what is left of the feed, borrowed */
   const char *end;
-  const char *cr;         /* first CR not before `at`, or `end` */
+  const char *lf;         /* first LF not before `at`, or `end`; NULL: not
+                             searched for */
   oc_buf line;            /* beginning of a line whose end was not fed yet */
   oc_buf type;
   oc_buf joined;          /* data, when it is not one line of the feed */
@@ -55,6 +56,15 @@ void oc_sse_init(oc_sse *sse, size_t max_event);
 void oc_sse_feed(oc_sse *sse, const char *bytes, size_t len);
 /* 1: an event; 0: needs more bytes; -1: see sse->error. */
 int oc_sse_next(oc_sse *sse, oc_sse_event *event);
+/*
+ * For somebody who knows what the next event is likely to be: what is left
+ * of the feed when it stands between two events, at most as much as an event
+ * may have. NULL: it does not, or the next event is not all of it in the
+ * feed. oc_sse_skip() passes over `len` bytes of it that were a whole event
+ * of one line, without CR.
+ */
+const char *oc_sse_rest(const oc_sse *sse, size_t *len);
+void oc_sse_skip(oc_sse *sse, size_t len);
 /*
  * The stream has ended: 1 when there is one more event, whose blank line is
  * missing (a browser would drop it, but servers do cut the last newline);

@@ -104,6 +104,16 @@ oc_code oc_text_add(oc_text *text, oc_slice raw) {
   return code ? code : settle(text);
 }
 
+oc_code oc_text_add_ascii(oc_text *text, oc_slice raw) {
+  oc_code code;
+  /* what is open at the end has to be settled first */
+  if(text->pending || text->whole < text->buf.len)
+    return oc_text_add(text, raw);
+  code = oc_buf_append(&text->buf, raw.text, raw.len);
+  text->whole = text->buf.len;
+  return code;
+}
+
 oc_code oc_text_add_plain(oc_text *text, oc_slice plain) {
   oc_code code = oc_buf_append(&text->buf, plain.text, plain.len);
   return code ? code : settle(text);

@@ -486,9 +486,18 @@ local MESSAGES = {
 local reads_integers = number_type ~= nil
   and number_type(instance.decode("[1]")[1]) == "integer"
 
--- What stands in an array in place of nothing while lua-cjson reads it. An
--- address that nobody outside can know.
-local EMPTY = "opperchat empty list " .. match(tostring({}), "(%w+)$")
+-- What stands in an array in place of nothing while lua-cjson reads it, and in place
+-- of a long string. An address that nobody outside can know.
+local ADDRESS = match(tostring({}), "(%w+)$")
+local EMPTY, LIFTED = "opperchat empty list " .. ADDRESS, "opperchat string " .. ADDRESS .. " "
+
+-- The same, if somebody did: something that the text does not have.
+local function absent(text, marker)
+  while find(text, marker, 1, true) do
+    marker = "+" .. marker
+  end
+  return marker
+end
 
 -- lua-cjson refuses half a surrogate pair, which is valid JSON and comes from
 -- models that cut a text in the middle of an emoji. Outside of strings JSON has
@@ -545,8 +554,9 @@ local function clean_number(number)
   return number + 0.0
 end
 
--- Makes what lua-cjson returned independent of its build, in place.
-local function clean(value, empty)
+-- Makes what lua-cjson returned independent of its build, in place; puts what was
+-- lifted back.
+local function clean(value, empty, lifted)
   local first = value[1]
   if first == nil and next(value) == nil then
     return setmetatable(value, nil)     -- vim.json marks empty objects
@@ -559,7 +569,7 @@ local function clean(value, empty)
   for key, item in step, value do
     local kind = type(item)
     if kind == "table" then
-      clean(item, empty)
+      clean(item, empty, lifted)
       if LIST_KEYS[key] and next(item) == nil and getmetatable(item) == nil then
         setmetatable(item, object_mt)
       end
@@ -567,7 +577,11 @@ local function clean(value, empty)
       if tointeger then
         value[key] = clean_number(item)
       end
-    elseif kind ~= "string" and kind ~= "boolean" then
+    elseif kind == "string" then
+      if lifted and lifted[item] then
+        value[key] = lifted[item]
+      end
+    elseif kind ~= "boolean" then
       value[key] = nil
       if length then
         lengths[value] = length
@@ -593,12 +607,16 @@ function json.decode(text)
   end
   -- the core has seen all of the text: looking for these with patterns took five
   -- times as long as lua-cjson takes
-  local valid, surrogates, long_numbers, empty_arrays = core.check_json(text)
+  local valid, surrogates, long_numbers, empty_arrays, long_strings = core.check_json(text)
   if not valid then
     local code, at = surrogates, long_numbers
     return nil, format("%s at byte %d", MESSAGES[code] or code, at)
   end
 
+  local lifted
+  if long_strings then
+    text, lifted = core.lift_strings(text, absent(text, LIFTED))
+  end
   if surrogates then
     text = mend_surrogates(text)
   end
@@ -607,10 +625,7 @@ function json.decode(text)
   end
   local empty
   if empty_arrays then
-    empty = EMPTY
-    while find(text, empty, 1, true) do
-      empty = empty .. "+"
-    end
+    empty = absent(text, EMPTY)
     text = core.mark_empty_arrays(text, "\"" .. empty .. "\"")
   end
 
@@ -627,10 +642,12 @@ function json.decode(text)
 
   local kind = type(value)
   if kind == "table" then
-    return clean(value, empty)
+    return clean(value, empty, lifted)
   elseif kind == "number" then
     return tointeger and clean_number(value) or value
-  elseif kind == "string" or kind == "boolean" then
+  elseif kind == "string" then
+    return lifted and lifted[value] or value
+  elseif kind == "boolean" then
     return value
   end
   return nil

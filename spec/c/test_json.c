@@ -717,6 +717,66 @@ TEST(unescape_at_the_maximum) {
   }
 }
 
+/* Long ones are written piece by piece, cut anywhere in a character. */
+TEST(write_long_string) {
+  static char text[20000];
+  oc_buf out;
+  size_t shift;
+  size_t i;
+
+  oc_buf_init(&out, 50000);
+  for(shift = 0; shift < 4; shift++) {
+    memset(text, 'a', sizeof text);
+    for(i = shift; i + 4 <= sizeof text; i += 4)
+      memcpy(text + i, "\xF0\x9F\x98\x80", 4);
+    for(; i < sizeof text; i++)
+      text[i] = '\n';
+    oc_buf_clear(&out);
+    CHECK(oc_json_write_string(&out, text, sizeof text) == OC_OK);
+    CHECK(out.len >= sizeof text + 2 && out.data[0] == '"'
+          && !memcmp(out.data + 1, text, 19990)
+          && out.data[out.len - 1] == '"');
+    /* the last character is cut, or one in the middle is broken */
+    oc_buf_clear(&out);
+    CHECK(oc_json_write_string(&out, text, 12000 + shift - 1) == OC_E_UTF8
+          && !out.len);
+    text[8190] = 'a';
+    CHECK(oc_json_write_string(&out, text, sizeof text) == OC_E_UTF8
+          && !out.len);
+  }
+  oc_buf_free(&out);
+}
+
+TEST(string_end) {
+  static const char ends[] = "\"\n\x01";
+  char text[80];
+  size_t len;
+  size_t i;
+
+  for(len = 0; len < 60; len++) {
+    for(i = 0; i < sizeof ends; i++) {
+      int is_plain;
+      const char *end;
+      memset(text, 'x', sizeof text);
+      text[len] = i < 3 ? ends[i] : '"';
+      end = oc_json_string_end(text, text + (i < 3 ? 70 : (int)len),
+                               &is_plain);
+      CHECK_FOR(end == (i ? NULL : text + len) && is_plain == !i, "%d %d",
+                (int)len, (int)i);
+      if(len < 3)
+        continue;
+      /* an escape, or a byte of another script, somewhere before it */
+      text[len] = '"';
+      memcpy(text + (len - 2) * i / 4, "\\\"", 2);
+      end = oc_json_string_end(text, text + 70, &is_plain);
+      CHECK_FOR(end == text + len && !is_plain, "%d %d", (int)len, (int)i);
+      memcpy(text + (len - 2) * i / 4, "\xC3\xBC", 2);
+      end = oc_json_string_end(text, text + 70, &is_plain);
+      CHECK_FOR(end == text + len && !is_plain, "%d %d", (int)len, (int)i);
+    }
+  }
+}
+
 TEST(write_string) {
   static const struct {
     const char *text;
@@ -1258,6 +1318,8 @@ int main(void) {
   RUN(unescape_joins_fragments);
   RUN(unescape_at_the_maximum);
   RUN(write_string);
+  RUN(write_long_string);
+  RUN(string_end);
   RUN(strings_come_back);
   RUN(valid_prefix);
   RUN(sanitize);

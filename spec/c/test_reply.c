@@ -1252,7 +1252,7 @@ TEST(short_road_is_taken) {
     before = reply.effects.count;
     CHECK(!oc_reply_chunk(&reply, chunk, strlen(chunk), &error));
     if(i)
-      CHECK(reply.effects.count == before && reply.like.len);
+      CHECK(reply.effects.count == before && reply.like.chunk.len);
     /* set anew by each chunk that is read */
     reply.effects.count = 77;
   }

@@ -473,6 +473,47 @@ TEST(out_of_memory) {
   }
 }
 
+/* What is left can be looked at between two events, and nowhere else. */
+TEST(rest_is_there_between_events) {
+  static const struct {
+    const char *text;
+    long left;                /* -1: nothing to be seen */
+  } cases[] = {
+    { "data: a\n\n", 0 }, { "data: a\n\ndata: b", -1 }, { "data: a\n", -1 },
+    { "event: a\n", -1 }, { ": a\n", 0 }, { "data: a\r\n\r\n", 0 },
+    { "data: a\r\n\r", -1 }, { "", -1 }, { "d", -1 }
+  };
+  oc_sse sse;
+  oc_sse_event event;
+  size_t left;
+  size_t i;
+
+  for(i = 0; i < COUNT(cases); i++) {
+    const char *rest;
+    outcome got;
+    memset(&got, 0, sizeof got);
+    oc_sse_init(&sse, 100);
+    feed(&sse, &got, cases[i].text, strlen(cases[i].text));
+    oc_sse_feed(&sse, "", 0);
+    rest = oc_sse_rest(&sse, &left);
+    CHECK_FOR(rest ? (long)left == cases[i].left : cases[i].left < 0, "%s",
+              cases[i].text);
+    oc_sse_free(&sse);
+  }
+  oc_sse_init(&sse, 20);
+  oc_sse_feed(&sse, "data: a\n\ndata: b\n\ndata: c\n\n", 27);
+  CHECK(oc_sse_next(&sse, &event) == 1 && *event.data.text == 'a');
+  CHECK(*oc_sse_rest(&sse, &left) == 'd' && left == 18);
+  oc_sse_skip(&sse, 9);
+  CHECK(oc_sse_rest(&sse, &left) && left == 9);
+  CHECK(oc_sse_next(&sse, &event) == 1 && *event.data.text == 'c');
+  CHECK(oc_sse_next(&sse, &event) == 0);
+  /* no more than an event may have */
+  oc_sse_feed(&sse, "data: a\n\ndata: b\n\ndata: c\n\n", 27);
+  CHECK(oc_sse_rest(&sse, &left) && left == 20);
+  oc_sse_free(&sse);
+}
+
 int main(void) {
   RUN(streams_split_anywhere);
   RUN(nul_bytes_are_text);
@@ -485,6 +526,7 @@ int main(void) {
   RUN(unused_or_empty);
   RUN(long_lines_in_small_pieces);
   RUN(random_streams_randomly_cut);
+  RUN(rest_is_there_between_events);
   RUN(out_of_memory);
   return test_report();
 }

@@ -93,7 +93,7 @@ static void read_stream(const uint8_t *data, size_t size, int is_plain,
   while(!code && fuzz_line(&at, end, &line)) {
     char *copy = fuzz_copy(line.text, line.len);
     if(is_plain)
-      oc_buf_clear(&reply.like);
+      oc_like_forget(&reply.like);
     code = oc_reply_chunk(&reply, copy, line.len, &error);
     MUST((code == OC_OK) == (error.code == OC_OK));
     free(copy);
