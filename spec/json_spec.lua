@@ -534,7 +534,8 @@ describe("json", function()
     local escaped = ("\\n\\\"\\u00e4\\/"):rep(10000)
     local read = ("\n\"\195\164/"):rep(10000)
     local value = assert(json.decode('{"a":"' .. long .. '","b":["' .. escaped
-      .. '",[],12345678901234567890,"' .. long .. '",null],"' .. long .. '":"short","c":"opperchat string 1"}'))
+      .. '",[],12345678901234567890,"' .. long .. '",null],"' .. long
+      .. '":"short","c":"opperchat string 1"}'))
     assert.is_true(value.a == long and value.b[1] == read and value.b[4] == long)
     assert.are.equal(json.array_mt, getmetatable(value.b[2]))
     assert.are.equal(12345678901234567890.0, value.b[3])

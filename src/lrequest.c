@@ -519,11 +519,14 @@ static int take(lua_State *L) {
     request->is_read = 1;
     oc_exchange_pace(request->exchange, 1);
   }
-  oc_exchange_taken(request->exchange);
+  if(!fetch_content(request, 0, request->taken).len)
+    oc_exchange_taken(request->exchange);
   if(!fetch_content(request, 0, request->taken).len)
     return 0;
   request->taken += push_live(L, request, fetch_content, 0, request->taken,
                               ALL);
+  /* not before: a transfer that goes on brings what libcurl has of it */
+  oc_exchange_taken(request->exchange);
   return 1;
 }
 

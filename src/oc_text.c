@@ -97,10 +97,7 @@ oc_code oc_text_add(oc_text *text, oc_slice raw) {
   oc_code code;
   if(!raw.len)
     return OC_OK;
-  if(!text->pending && !memchr(raw.text, '\\', raw.len))
-    code = oc_buf_append(&text->buf, raw.text, raw.len);
-  else
-    code = oc_json_unescape(raw, &text->buf, &text->pending);
+  code = oc_json_unescape(raw, &text->buf, &text->pending);
   return code ? code : settle(text);
 }
 
