@@ -497,8 +497,10 @@ CURL *oc_client_take_easy(oc_client *client, CURLcode *result) {
 void oc_client_give_easy(oc_client *client, CURL *easy, int is_changed) {
   if(client->multi && client->spare_count < MAX_SPARE) {
     /* what an exchange may have changed; its buffer goes with it */
-    if(is_changed)
+    if(is_changed) {
       curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+      curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)CURL_MAX_WRITE_SIZE);
+    }
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
     curl_easy_setopt(easy, CURLOPT_CURLU, NULL);
     client->spare[client->spare_count++] = easy;

@@ -16,6 +16,8 @@
 #define UPLOAD_BUFFER (64L * 1024L)
 /* ...smaller ones leave in one packet with the headers. */
 #define SMALL_BODY (32 * 1024)
+/* Of a stream so much is read with one system call when it is there. */
+#define STREAM_BUFFER (128L * 1024L)
 /*
  * What a transfer may read although the step's time is up: 200 chunks, 0.1 ms.
  * libcurl itself reads up to 1.6 MB at a time; with much less than this, a
@@ -76,8 +78,9 @@ size_t oc_exchange_on_body(char *bytes, size_t size, size_t count, void *user) {
     exchange->is_paused = 1;
     return CURL_WRITEFUNC_PAUSE;
   }
-  if(exchange->share >= SHARE && exchange->easy
-     && oc_client_is_late(exchange->client)) {
+  if(exchange->easy
+     && ((exchange->share >= SHARE && oc_client_is_late(exchange->client))
+         || (exchange->is_starting && is_behind(exchange)))) {
     exchange->has_yielded = 1;
     oc_client_note_deadline(exchange->client, 0);
     return CURL_WRITEFUNC_PAUSE;
@@ -621,9 +624,12 @@ static CURLcode configure(oc_exchange *exchange) {
   SET(CURLOPT_HEADERDATA, exchange);
   SET(CURLOPT_WRITEFUNCTION, oc_exchange_on_body);
   SET(CURLOPT_WRITEDATA, exchange);
-  /* compressing proxies hold streams back to fill their blocks */
-  if(exchange->is_stream)
+  if(exchange->is_stream) {
+    /* compressing proxies hold streams back to fill their blocks */
     SET(CURLOPT_ACCEPT_ENCODING, NULL);
+    /* refused by a handle that has its buffer still: that one will do */
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, STREAM_BUFFER);
+  }
   /* 0 would mean libcurl's own default of 300 s */
   SET(CURLOPT_CONNECTTIMEOUT_MS,
       connect_ms && connect_ms < 86400000 ? (long)connect_ms : 86400000L);
@@ -676,8 +682,11 @@ static void send_request(oc_exchange *exchange) {
     return;
   }
   exchange->attempts++;
+  /* nobody could take yet what may arrive meanwhile */
+  exchange->is_starting = 1;
   if(oc_client_add(exchange->client, exchange, exchange->easy))
     oc_exchange_fail_with(exchange, OC_E_CURL);
+  exchange->is_starting = 0;
 }
 
 void oc_exchange_limit(oc_exchange *exchange, int retries) {

@@ -34,6 +34,7 @@ struct oc_exchange {
   size_t taken;                 /* bytes of it, so far */
   int is_paused;                /* until it has taken the rest */
   size_t share;                 /* bytes of it read in this step */
+  int is_starting;              /* its first bytes leave just now */
   int has_yielded;              /* reads on when it is its turn again */
   oc_response response;
   oc_error error;               /* code is OC_OK unless it failed */
