@@ -5,9 +5,8 @@
 --
 -- Prints the CPU milliseconds of one poll: median, 99th percentile, worst, and
 -- of a poll with nothing to do; and how many frames it takes at most until a
--- stream, of which each is sent more than one text in a frame, is told of one: 1
--- is the next frame. With `all`
--- a poll does all there is to do, however long it takes.
+-- stream is told of a text (each is sent more than one in a frame): 1 is the
+-- next frame. With `all` a poll does all there is to do, however long it takes.
 
 package.path = arg[0]:gsub("[^/]*$", "?.lua;") .. package.path
 

@@ -5,6 +5,7 @@ local cjson = require("cjson").new()
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Proxy = require "spec.support.connect_proxy"
+local socket = require "socket"
 local Server = require "spec.support.server"
 local Tls = require "spec.support.tls"
 
@@ -399,6 +400,79 @@ describe("TLS", function()
       assert.equal("first_token_timeout", err.code)
       server:reset()
       works(opperchat.conversation { client = core.state(chat).options.client })
+    end
+  end)
+
+  -- Starts so many requests of one client at once; what each ended with. With a
+  -- path a first one has opened the connection.
+  local function burst(given, count, path)
+    local chat = tls_chat(1, path, given)
+    local ended, requests = {}, {}
+    if path then
+      assert(chat:fork():send("hello"))
+    end
+    for i = 1, count do
+      requests[i] = assert(chat:fork():start("hello", { on_done = function(reply, err)
+        assert.is_nil(ended[i])
+        ended[i] = reply and reply.content or err.code
+      end }))
+    end
+    return ended, requests, core.state(chat).options.client
+  end
+
+  local function finish(client)
+    local deadline = core.now() + 20
+    while client:active() > 0 and core.now() < deadline do
+      client:poll(0.05)
+    end
+    assert.equal(0, client:active())
+    client:close()
+  end
+
+  test("shares a connection that is there among requests that begin together", function()
+    local ended, _, client = burst(nil, 60, "/connection")
+    finish(client)
+    for i = 1, 60 do
+      assert.truthy(ended[i]:find("^%d+$"), ended[i])
+      assert.equal(ended[1], ended[i])
+    end
+  end)
+
+  test("leaves the others of a connection alone when one is cancelled", function()
+    local answer = head(#completion("ok")) .. completion("ok")
+    server:script { { "send", answer }, { "close" } }
+    server:default { steps = { { "hold" }, { "send", answer }, { "close" } } }
+    local ended, requests, client = burst(nil, 6, "/v1")
+    local deadline = core.now() + 10
+    while server:status().held < 6 and core.now() < deadline do
+      client:poll(0.01)
+    end
+    requests[2]:cancel()
+    requests[5]:cancel()
+    server:release()
+    finish(client)
+    server:default()
+    assert.same({ "ok", "cancelled", "ok", "ok", "cancelled", "ok" }, ended)
+  end)
+
+  -- as those would that libcurl's CURLOPT_PIPEWAIT has wait for the first one
+  test("does not wait in line for a connection that never comes", function()
+    local silent = assert(socket.bind("127.0.0.1", 0))
+    local _, port = silent:getsockname()
+    local began = core.now()
+    local ended, _, client = burst({ base_url = ("https://127.0.0.1:%d/v1"):format(port),
+      timeout = { connect = 0.3 } }, 8)
+    finish(client)
+    local took = core.now() - began
+    for i = 1, 8 do
+      assert.equal("connect_timeout", ended[i])
+    end
+    assert.is_true(took < 1.5 * SLOW, took)
+    silent:close()
+    ended, _, client = burst({ base_url = ("https://127.0.0.1:%d/v1"):format(port) }, 8)
+    finish(client)
+    for i = 1, 8 do
+      assert.equal("connection_refused", ended[i])
     end
   end)
 

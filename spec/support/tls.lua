@@ -101,6 +101,9 @@ local CONFIG = [[
     ssl_certificate_key @folder/good.key;
     server {
       listen 127.0.0.1:@port1 ssl http2;
+      location /connection {
+        return 200 '{"choices":[{"message":{"content":"$connection"}}]}';
+      }
       location /protocol {
         return 200 '{"choices":[{"message":{"content":"$server_protocol"}}]}';
       }
