@@ -768,21 +768,44 @@ static oc_code put_text(oc_buf *out, const char *at, const char *end) {
   return code;
 }
 
+/*
+ * The inside of a string up to the first byte that is no ASCII, in one pass.
+ * Returns where that is, or `end`.
+ */
+static const char *put_ascii(oc_buf *out, const char *at, const char *end,
+                             oc_code *code) {
+  while(at < end && !*code) {
+    const char *stop = find_special(at, end, HIGH_BITS);
+    *code = oc_buf_append(out, at, (size_t)(stop - at));
+    at = stop;
+    if(at == end || (unsigned char)*at >= 0x80 || *code)
+      break;
+    *code = put_escape(out, (unsigned char)*at++);
+  }
+  return at;
+}
+
 oc_code oc_json_write_string(oc_buf *out, const char *text, size_t len) {
   const size_t before = out->len;
+  const char *end = text + len;
   oc_code code = oc_buf_putc(out, '"');
 
-  /* what is checked is still in the cache when it is written */
-  while(len && !code) {
-    size_t piece = len < WRITE_PIECE ? len : WRITE_PIECE;
-    size_t valid = oc_utf8_valid_prefix(text, piece);
-    /* the piece may end within a character */
-    if(valid < piece && (piece == len || piece - valid > 3))
-      code = OC_E_UTF8;
-    else
-      code = put_text(out, text, text + valid);
-    text += valid;
-    len -= valid;
+  /* in pieces: what is read is still in the cache when it is written */
+  while(text < end && !code) {
+    size_t left = (size_t)(end - text);
+    size_t piece = left < WRITE_PIECE ? left : WRITE_PIECE;
+    const char *stop = put_ascii(out, text, text + piece, &code);
+    if(stop < text + piece && !code) {
+      size_t rest = piece - (size_t)(stop - text);
+      size_t valid = oc_utf8_valid_prefix(stop, rest);
+      /* the piece may end within a character */
+      if(valid < rest && (piece == left || rest - valid > 3))
+        code = OC_E_UTF8;
+      else
+        code = put_text(out, stop, stop + valid);
+      stop += valid;
+    }
+    text = stop;
   }
   if(!code)
     code = oc_buf_putc(out, '"');
