@@ -18,9 +18,17 @@
 
 #ifdef SIZE_OF
 
+/*
+ * What is sent stands in blocks of 64 KB at most. Only what is received goes
+ * into larger ones, and of these most pages are never touched.
+ */
+#define MAX_WIPED (96 * 1024)
+
 static void wiping_free(void *block) {
   if(block) {
-    oc_wipe(block, SIZE_OF(block));
+    size_t size = SIZE_OF(block);
+    if(size <= MAX_WIPED)
+      oc_wipe(block, size);
     free(block);
   }
 }

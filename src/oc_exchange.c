@@ -17,7 +17,7 @@
 /* ...smaller ones leave in one packet with the headers. */
 #define SMALL_BODY (32 * 1024)
 /* Of a stream so much is read with one system call when it is there. */
-#define STREAM_BUFFER (64L * 1024L)
+#define STREAM_BUFFER (128L * 1024L)
 /*
  * What a transfer may read although the step's time is up: 200 chunks, 0.1 ms.
  * libcurl itself reads up to 1.6 MB at a time; with much less than this, a

@@ -571,19 +571,27 @@ oc_code oc_json_skip(oc_json *reader, oc_slice *raw) {
  */
 
 const char *oc_json_string_end(const char *at, const char *end,
-                               int *is_plain) {
-  at = find_special(at, end, HIGH_BITS);
-  *is_plain = at < end && *at == '"';
-  if(*is_plain)
-    return at;
+                               oc_letters *letters) {
+  uint64_t high = HIGH_BITS;
+
+  *letters = OC_LETTERS_PLAIN;
   for(;;) {
-    at = find_special(at, end, 0);
+    at = find_special(at, end, high);
     if(at == end)
       return NULL;
-    if(*at != '\\')
-      return *at == '"' ? at : NULL;
-    if(++at == end)
+    if(*at == '"')
+      return at;
+    if((unsigned char)*at >= 0x80) {
+      *letters = OC_LETTERS_ANY;
+      high = 0;
+      continue;
+    }
+    if(*at != '\\' || ++at == end)
       return NULL;
+    if(*at == 'u')
+      *letters = OC_LETTERS_ANY;
+    else if(*letters == OC_LETTERS_PLAIN)
+      *letters = OC_LETTERS_ASCII;
     at++;
   }
 }

@@ -75,14 +75,20 @@ size_t oc_json_offset(const oc_json *reader);
  * its exact text in `raw` (which may be NULL). OC_OK or the reader's error.
  */
 oc_code oc_json_skip(oc_json *reader, oc_slice *raw);
+/* What a raw string is made of: the less it is, the less has to be done. */
+typedef enum oc_letters {
+  OC_LETTERS_PLAIN,     /* ASCII without escapes */
+  OC_LETTERS_ASCII,     /* ASCII, and escapes of two bytes */
+  OC_LETTERS_ANY
+} oc_letters;
+
 /*
  * Where the string ends whose text begins at `at`: its closing quote. NULL:
  * before that comes `end`, or a byte that must not stand in a string. What
- * its escapes are is left to oc_json_unescape(). `is_plain`: it is ASCII and
- * has none.
+ * its escapes are is left to oc_json_unescape().
  */
 const char *oc_json_string_end(const char *at, const char *end,
-                               int *is_plain);
+                               oc_letters *letters);
 /* Whether a raw string decodes to this text. Takes no memory. */
 int oc_json_decodes_to(oc_slice raw, const char *text, size_t len);
 /* Whether the KEY or STRING just read is this text, escapes decoded. */

@@ -37,7 +37,8 @@ void oc_like_remember(oc_like *like, const char *chunk, size_t len,
 
 /* The end of the chunk that begins at `at`, if it is one; else NULL. */
 static const char *match(const oc_like *like, const char *at,
-                         const char *end, oc_slice *string, int *is_plain) {
+                         const char *end, oc_slice *string,
+                         oc_letters *letters) {
   const char *chunk = like->chunk.data;
   const char *quote;
 
@@ -45,7 +46,7 @@ static const char *match(const oc_like *like, const char *at,
      || memcmp(at, chunk, like->at))
     return NULL;
   at += like->at;
-  quote = oc_json_string_end(at, end, is_plain);
+  quote = oc_json_string_end(at, end, letters);
   if(!quote || (size_t)(end - quote) < like->behind
      || memcmp(quote, chunk + like->chunk.len - like->behind, like->behind))
     return NULL;
@@ -55,19 +56,19 @@ static const char *match(const oc_like *like, const char *at,
 }
 
 int oc_like_matches(const oc_like *like, const char *chunk, size_t len,
-                    oc_slice *string, int *is_plain) {
+                    oc_slice *string, oc_letters *letters) {
   const char *end = chunk + len;
-  return match(like, chunk, end, string, is_plain) == end && len;
+  return match(like, chunk, end, string, letters) == end && len;
 }
 
 size_t oc_like_event(const oc_like *like, const char *bytes, size_t len,
-                     oc_slice *string, int *is_plain) {
+                     oc_slice *string, oc_letters *letters) {
   const char *end = bytes + len;
   const char *at;
 
   if(!like->is_line || len < FIELD_LEN || memcmp(bytes, field, FIELD_LEN))
     return 0;
-  at = match(like, bytes + FIELD_LEN, end, string, is_plain);
+  at = match(like, bytes + FIELD_LEN, end, string, letters);
   if(!at || (size_t)(end - at) < BLANK_LEN || memcmp(at, blank, BLANK_LEN))
     return 0;
   return (size_t)(at - bytes) + BLANK_LEN;

@@ -31,16 +31,16 @@ void oc_like_remember(oc_like *like, const char *chunk, size_t len,
 
 /*
  * Whether the chunk is one like it. Then `string` is the raw string that it
- * has, and `is_plain` says that this is ASCII without escapes.
+ * has, and `letters` says what this is made of.
  */
 int oc_like_matches(const oc_like *like, const char *chunk, size_t len,
-                    oc_slice *string, int *is_plain);
+                    oc_slice *string, oc_letters *letters);
 /*
  * The same for an event of a stream that begins with these bytes, most often
  * that chunk between "data: " and a blank line. Its length; 0: it is not
  * known to be one, or not all of it is there.
  */
 size_t oc_like_event(const oc_like *like, const char *bytes, size_t len,
-                     oc_slice *string, int *is_plain);
+                     oc_slice *string, oc_letters *letters);
 
 #endif

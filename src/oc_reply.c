@@ -403,24 +403,24 @@ oc_code oc_reply_whole(oc_reply *reply, const char *json, size_t len,
   return oc_reply_finish(reply);
 }
 
-static oc_code add_like(oc_reply *reply, oc_slice raw, int is_plain) {
+static oc_code add_like(oc_reply *reply, oc_slice raw, oc_letters letters) {
   oc_text *text = &reply->content;
   if(reply->like_target == OC_TARGET_REASONING)
     text = &reply->reasoning;
   else if(reply->like_target == OC_TARGET_ARGUMENTS)
     text = &reply->calls.items[reply->effects.call].arguments;
-  return is_plain ? oc_text_add_ascii(text, raw) : oc_text_add(text, raw);
+  return oc_text_add_letters(text, raw, letters);
 }
 
 oc_code oc_reply_like(oc_reply *reply, const char *bytes, size_t len,
                       size_t *used, oc_error *error) {
   oc_slice raw;
-  int is_plain;
+  oc_letters letters;
   oc_code code = OC_OK;
 
-  *used = oc_like_event(&reply->like, bytes, len, &raw, &is_plain);
+  *used = oc_like_event(&reply->like, bytes, len, &raw, &letters);
   if(*used)
-    code = add_like(reply, raw, is_plain);
+    code = add_like(reply, raw, letters);
   if(code == OC_E_JSON) {
     /* the long road says where */
     *used = 0;
@@ -432,11 +432,11 @@ oc_code oc_reply_like(oc_reply *reply, const char *bytes, size_t len,
 oc_code oc_reply_chunk(oc_reply *reply, const char *data, size_t len,
                        oc_error *error) {
   oc_slice raw;
-  int is_plain;
+  oc_letters letters;
   oc_code code;
 
-  if(oc_like_matches(&reply->like, data, len, &raw, &is_plain)) {
-    code = add_like(reply, raw, is_plain);
+  if(oc_like_matches(&reply->like, data, len, &raw, &letters)) {
+    code = add_like(reply, raw, letters);
     return code ? fail(error, code, "bad chunk", data, len) : OC_OK;
   }
   oc_like_forget(&reply->like);

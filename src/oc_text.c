@@ -101,12 +101,16 @@ oc_code oc_text_add(oc_text *text, oc_slice raw) {
   return code ? code : settle(text);
 }
 
-oc_code oc_text_add_ascii(oc_text *text, oc_slice raw) {
+oc_code oc_text_add_letters(oc_text *text, oc_slice raw, oc_letters letters) {
   oc_code code;
   /* what is open at the end has to be settled first */
-  if(text->pending || text->whole < text->buf.len)
+  if(letters == OC_LETTERS_ANY || text->pending
+     || text->whole < text->buf.len)
     return oc_text_add(text, raw);
-  code = oc_buf_append(&text->buf, raw.text, raw.len);
+  code = letters == OC_LETTERS_PLAIN
+         ? oc_buf_append(&text->buf, raw.text, raw.len)
+         : oc_json_unescape(raw, &text->buf, NULL);
+  /* ASCII needs no check; when that failed, nothing was added */
   text->whole = text->buf.len;
   return code;
 }

@@ -29,8 +29,8 @@ void oc_text_free(oc_text *text);
  * sure that they are not the beginning of a character.
  */
 oc_code oc_text_add(oc_text *text, oc_slice raw);
-/* The same when it is ASCII without escapes. */
-oc_code oc_text_add_ascii(oc_text *text, oc_slice raw);
+/* The same when it is known what the string is made of. */
+oc_code oc_text_add_letters(oc_text *text, oc_slice raw, oc_letters letters);
 /* Appends text that has no escapes to be decoded. */
 oc_code oc_text_add_plain(oc_text *text, oc_slice plain);
 /* No more fragments: what is incomplete becomes U+FFFD. */

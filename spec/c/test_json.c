@@ -755,24 +755,30 @@ TEST(string_end) {
 
   for(len = 0; len < 60; len++) {
     for(i = 0; i < sizeof ends; i++) {
-      int is_plain;
+      oc_letters letters;
       const char *end;
       memset(text, 'x', sizeof text);
       text[len] = i < 3 ? ends[i] : '"';
       end = oc_json_string_end(text, text + (i < 3 ? 70 : (int)len),
-                               &is_plain);
-      CHECK_FOR(end == (i ? NULL : text + len) && is_plain == !i, "%d %d",
+                               &letters);
+      CHECK_FOR(end == (i ? NULL : text + len) && (letters == OC_LETTERS_PLAIN || i), "%d %d",
                 (int)len, (int)i);
       if(len < 3)
         continue;
       /* an escape, or a byte of another script, somewhere before it */
       text[len] = '"';
       memcpy(text + (len - 2) * i / 4, "\\\"", 2);
-      end = oc_json_string_end(text, text + 70, &is_plain);
-      CHECK_FOR(end == text + len && !is_plain, "%d %d", (int)len, (int)i);
+      end = oc_json_string_end(text, text + 70, &letters);
+      CHECK_FOR(end == text + len && letters == OC_LETTERS_ASCII, "%d %d",
+                (int)len, (int)i);
+      memcpy(text + (len - 2) * i / 4, "\\u", 2);
+      end = oc_json_string_end(text, text + 70, &letters);
+      CHECK_FOR(end == text + len && letters == OC_LETTERS_ANY, "%d %d",
+                (int)len, (int)i);
       memcpy(text + (len - 2) * i / 4, "\xC3\xBC", 2);
-      end = oc_json_string_end(text, text + 70, &is_plain);
-      CHECK_FOR(end == text + len && !is_plain, "%d %d", (int)len, (int)i);
+      end = oc_json_string_end(text, text + 70, &letters);
+      CHECK_FOR(end == text + len && letters == OC_LETTERS_ANY, "%d %d",
+                (int)len, (int)i);
     }
   }
 }

@@ -30,14 +30,14 @@ static const char *found(const oc_like *like, const char *bytes,
   size_t len = strlen(bytes);
   char *copy = malloc(len ? len : 1);
   oc_slice raw = { "", 0 };
-  int is_plain = 0;
+  oc_letters letters = OC_LETTERS_ANY;
 
   if(!copy)
     abort();
   memcpy(copy, bytes, len);
-  *used = oc_like_event(like, copy, len, &raw, &is_plain);
+  *used = oc_like_event(like, copy, len, &raw, &letters);
   if(*used)
-    sprintf(text, "%s%.*s", is_plain ? "plain " : "", (int)raw.len, raw.text);
+    sprintf(text, "%s%.*s", letters == OC_LETTERS_PLAIN ? "plain " : "", (int)raw.len, raw.text);
   free(copy);
   return *used ? text : NULL;
 }
@@ -101,14 +101,14 @@ TEST(knows_that_lines_are_joined) {
   oc_like like;
   oc_slice raw;
   size_t used;
-  int is_plain;
+  oc_letters letters;
 
   remember(&like, chunk, "hello");
   CHECK(!found(&like, "data: {\"a\":\n\"hello\"}\n\n", &used));
-  CHECK(oc_like_matches(&like, chunk, strlen(chunk), &raw, &is_plain)
-        && is_plain && raw.len == 5);
-  CHECK(!oc_like_matches(&like, chunk, strlen(chunk) - 1, &raw, &is_plain));
-  CHECK(!oc_like_matches(&like, chunk, 0, &raw, &is_plain));
+  CHECK(oc_like_matches(&like, chunk, strlen(chunk), &raw, &letters)
+        && letters == OC_LETTERS_PLAIN && raw.len == 5);
+  CHECK(!oc_like_matches(&like, chunk, strlen(chunk) - 1, &raw, &letters));
+  CHECK(!oc_like_matches(&like, chunk, 0, &raw, &letters));
   oc_like_free(&like);
   remember(&like, "{\"a\":\r\"hello\"}", "hello");
   CHECK(!found(&like, "data: {\"a\":\r\"hello\"}\n\n", &used));
@@ -118,7 +118,7 @@ TEST(knows_that_lines_are_joined) {
   raw.text = chunk + 7;
   raw.len = 5;
   oc_like_remember(&like, chunk, strlen(chunk), raw);
-  CHECK(!oc_like_matches(&like, chunk, strlen(chunk), &raw, &is_plain));
+  CHECK(!oc_like_matches(&like, chunk, strlen(chunk), &raw, &letters));
   oc_like_free(&like);
 }
 
