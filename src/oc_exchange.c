@@ -19,11 +19,12 @@
 /* Of a stream so much is read with one system call when it is there. */
 #define STREAM_BUFFER (128L * 1024L)
 /*
- * What a transfer may read although the step's time is up: 200 chunks, 0.1 ms.
+ * What a transfer may read although the step's time is up: 200 chunks, 0.1 ms;
+ * three of the pieces that libcurl hands on.
  * libcurl itself reads up to 1.6 MB at a time; with much less than this, a
  * host whose handlers are slow would fall behind what it is sent.
  */
-#define SHARE (64 * 1024)
+#define SHARE (3 * CURL_MAX_WRITE_SIZE)
 
 void oc_exchange_read_status(oc_exchange *exchange) {
   long status = 0;
@@ -79,7 +80,8 @@ size_t oc_exchange_on_body(char *bytes, size_t size, size_t count, void *user) {
     return CURL_WRITEFUNC_PAUSE;
   }
   if(exchange->easy
-     && ((exchange->share >= SHARE && oc_client_is_late(exchange->client))
+     && ((exchange->share && exchange->share + len > SHARE
+          && oc_client_is_late(exchange->client))
          || (exchange->is_starting && is_behind(exchange)))) {
     exchange->has_yielded = 1;
     oc_client_note_deadline(exchange->client, 0);
