@@ -19,15 +19,18 @@
 #ifdef SIZE_OF
 
 /*
- * What is sent stands in blocks of 64 KB at most. Only what is received goes
- * into larger ones, and of these most pages are never touched.
+ * The buffer that streams are read into holds nothing of ours, and most of
+ * its pages are never touched. No other block of libcurl's is of its size:
+ * those that grow do it by doubling.
  */
-#define MAX_WIPED (96 * 1024)
+static int is_receive_buffer(size_t size) {
+  return size >= OC_RECEIVE_BUFFER && size < OC_RECEIVE_BUFFER + 4096;
+}
 
 static void wiping_free(void *block) {
   if(block) {
     size_t size = SIZE_OF(block);
-    if(size <= MAX_WIPED)
+    if(!is_receive_buffer(size))
       oc_wipe(block, size);
     free(block);
   }

@@ -11,6 +11,12 @@
 #include <curl/curl.h>
 
 /*
+ * Of a stream so many bytes are read with one system call when they are
+ * there. Less than what malloc() asks the system for each time.
+ */
+#define OC_RECEIVE_BUFFER (120 * 1024)
+
+/*
  * curl_global_init() with such functions, where the system tells how large
  * a block is. They are malloc() and free() underneath. A process in which
  * somebody else has started libcurl before keeps what it has.

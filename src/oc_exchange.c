@@ -6,6 +6,7 @@
 #include "oc_alloc.h"
 #include "oc_clock.h"
 #include "oc_curl_error.h"
+#include "oc_curl_memory.h"
 #include "oc_retry.h"
 #include "oc_url.h"
 
@@ -16,8 +17,6 @@
 #define UPLOAD_BUFFER (64L * 1024L)
 /* ...smaller ones leave in one packet with the headers. */
 #define SMALL_BODY (32 * 1024)
-/* Of a stream so much is read with one system call when it is there. */
-#define STREAM_BUFFER (128L * 1024L)
 /*
  * What a transfer may read although the step's time is up: 200 chunks, 0.1 ms;
  * three of the pieces that libcurl hands on.
@@ -630,7 +629,7 @@ static CURLcode configure(oc_exchange *exchange) {
     /* compressing proxies hold streams back to fill their blocks */
     SET(CURLOPT_ACCEPT_ENCODING, NULL);
     /* refused by a handle that has its buffer still: that one will do */
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, STREAM_BUFFER);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)OC_RECEIVE_BUFFER);
   }
   /* 0 would mean libcurl's own default of 300 s */
   SET(CURLOPT_CONNECTTIMEOUT_MS,
