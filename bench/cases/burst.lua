@@ -43,9 +43,9 @@ return {
   title = "A stream in bursts",
   text = [[
 200,000 chunks as fast as the socket takes them; figures are of one chunk. Bare libcurl only counts
-bytes. Deltas that arrived together are handed over together, to `on_delta` as well as to
-`on_event`; the column of remarks says how many. The others call for each chunk. The curl process
-prints the stream unread: what a program does with it comes on top.]],
+bytes. Deltas that arrived together are handed over together, at most 64 KB of them, to `on_delta`
+as well as to `on_event`; the column of remarks says how many. The others call for each chunk. The
+curl process prints the stream unread: what a program does with it comes on top.]],
   runs = function(kit)
     local runs = {}
     for i, stream in ipairs(STREAMS) do

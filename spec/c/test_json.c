@@ -761,8 +761,9 @@ TEST(string_end) {
       text[len] = i < 3 ? ends[i] : '"';
       end = oc_json_string_end(text, text + (i < 3 ? 70 : (int)len),
                                &letters);
-      CHECK_FOR(end == (i ? NULL : text + len) && (letters == OC_LETTERS_PLAIN || i), "%d %d",
-                (int)len, (int)i);
+      CHECK_FOR(end == (i ? NULL : text + len)
+                && (i || letters == OC_LETTERS_PLAIN), "%d %d", (int)len,
+                (int)i);
       if(len < 3)
         continue;
       /* an escape, or a byte of another script, somewhere before it */

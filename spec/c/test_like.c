@@ -37,7 +37,8 @@ static const char *found(const oc_like *like, const char *bytes,
   memcpy(copy, bytes, len);
   *used = oc_like_event(like, copy, len, &raw, &letters);
   if(*used)
-    sprintf(text, "%s%.*s", letters == OC_LETTERS_PLAIN ? "plain " : "", (int)raw.len, raw.text);
+    sprintf(text, "%s%.*s", letters == OC_LETTERS_PLAIN ? "plain " : "",
+            (int)raw.len, raw.text);
   free(copy);
   return *used ? text : NULL;
 }
