@@ -258,6 +258,89 @@ describe("a poll with next to no budget", function()
     end
   end)
 
+  -- more than can be read: the transfer yields in every poll
+  local function flood(first, each)
+    local steps = { { "send", HEAD .. first } }
+    for i = 1, 40 do
+      steps[i + 1] = { "send", (each):rep(math.floor(2 ^ 20 / #each)) }
+    end
+    server:default { steps = steps }
+  end
+
+  local function poll_for(track, seconds)
+    local began = core.now()
+    while track.endings == 0 and core.now() < began + seconds do
+      client:poll(NOTHING)
+      core.sleep(0.002)
+    end
+    assert.equal(1, track.endings)
+    return core.now() - began
+  end
+
+  it("ends when its time is up although there is always more", function()
+    client:close()
+    client = new_client{ timeout = { total = 0.4 } }
+    flood(text("1 "), ": nothing\n\n")
+    local track = start()
+    local took = poll_for(track, 3)
+    assert.equal("total_timeout", track.err.code)
+    assert.is_true(took >= 0.4 and took < 2, took)
+    client:close()
+    client = new_client{ timeout = { first_token = 0.4 } }
+    flood("", ": nothing\n\n")
+    track = start()
+    took = poll_for(track, 3)
+    assert.equal("first_token_timeout", track.err.code)
+    assert.is_true(took >= 0.4 and took < 2, took)
+  end)
+
+  it("is whole at its end, whatever comes behind that", function()
+    flood(text("1 ") .. END, ": nothing\n\n")
+    local track = start()
+    local took = poll_for(track, 3)
+    assert.is_nil(track.err)
+    assert.equal("1 ", track.reply.content)
+    assert.is_true(took < 2, took)
+  end)
+
+  it("hands a large text over in several polls when handlers are slow", function()
+    hold(HEAD .. text(("x"):rep(300000)) .. END)
+    local most, count = 0, 0
+    local track = start(nil, { on_delta = function(piece)
+      count = count + #piece
+      local until_time = core.now() + 0.001
+      repeat until core.now() > until_time
+    end })
+    let_arrive(1)
+    local before
+    while track.endings == 0 do
+      before = count
+      client:poll { budget = 0.0003 }
+      most = math.max(most, count - before)
+    end
+    assert.equal(300000, count)
+    assert.equal(65536, most)
+    assert.equal(300000, #track.reply.content)
+  end)
+
+  it("tells a handler that has raised no more", function()
+    hold(HEAD .. text(("x"):rep(300000)) .. END)
+    local calls = 0
+    local track = start(nil, { on_delta = function()
+      calls = calls + 1
+      error("no more")
+    end })
+    assert.has_error(function()
+      let_arrive(1)
+      poll_to_the_end({ track }, 1000)
+    end, nil)
+    while track.endings == 0 do
+      client:poll(NOTHING)
+    end
+    assert.equal(1, calls)
+    assert.equal(1, track.endings)
+  end)
+
   it("is heard before its time is up", function()
     client:close()
     client = new_client { timeout = { idle = 0.3 } }

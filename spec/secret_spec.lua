@@ -148,6 +148,20 @@ describe("a secret", function()
       assert.equal("run\n", read_file(log))
     end)
 
+    local has_ffi, ffi = pcall(require, "ffi")
+    if has_ffi then
+      it("from the environment, as it is at each request", function()
+        pcall(ffi.cdef, "int setenv(const char *name, const char *value, int overwrite);")
+        ffi.C.setenv("OPPERCHAT_SPEC_KEY", "first", 1)
+        local chat = talk { api_key = opperchat.secret { env = "OPPERCHAT_SPEC_KEY" } }
+        assert(chat:send("hello"))
+        ffi.C.setenv("OPPERCHAT_SPEC_KEY", "second", 1)
+        assert(chat:send("again"))
+        assert(chat:send("and again"))
+        assert.same({ "Bearer first", "Bearer second", "Bearer second" }, keys_sent())
+      end)
+    end
+
     it("from the environment", function()
       assert.truthy(os.getenv("HOME"))
       local chat = talk { api_key = opperchat.secret { env = "HOME" } }

@@ -43,6 +43,38 @@ describe("tokens", function()
     assert.are.equal(core.estimate("abc"), opperchat.tokens.count("abc"))
   end)
 
+  it("are the same whether or not somebody has asked before the reply", function()
+    local found = {}
+    for i, asks in ipairs { true, false } do
+      local chat = chats.new()
+      for n = 1, 60 do
+        chat:append(n % 2 == 1 and "user" or "assistant", ("word " .. n .. " "):rep(200))
+      end
+      if asks then
+        chat:tokens()
+      end
+      answer("a1", use(30000, 12))
+      assert(chat:send("and now?"))
+      found[i] = size(chat)
+    end
+    assert.are.equal("measured", found[2][2])
+    assert.are.same(found[1], found[2])
+  end)
+
+  it("of a long list that nobody counted teach a new conversation", function()
+    local chat = chats.new()
+    for n = 1, 60 do
+      chat:append(n % 2 == 1 and "user" or "assistant", ("word " .. n .. " "):rep(200))
+    end
+    answer("a1", use(60000, 12))
+    assert(chat:send("and now?"))
+    local other = chats.new()
+    other:append("user", ("word "):rep(1000))
+    local tokens, how = other:tokens()
+    assert.are.equal("corrected", how)
+    assert.is_true(tokens > 1.5 * core.estimate(("word "):rep(1000)), tokens)
+  end)
+
   it("are measured after a reply, and corrected after more", function()
     local chat = chats.new()
     chat:append("system", ("word "):rep(100))

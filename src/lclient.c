@@ -239,17 +239,19 @@ static int traceback(lua_State *L) {
 /*
  * Calls the handlers of all requests with news, in the order of their news,
  * until it is `until_us`; those it does not come to keep theirs for the next
- * time. Returns for how many; -1: a handler has raised, and the first error
- * has replaced the value at 2. The stack is that of run(), and remains.
+ * time. Returns for how many. Adds how many have raised to `errors`; the
+ * first error replaces the value at 2. The stack is that of run(), and
+ * remains.
  */
-static int deliver(lua_State *L, oc_client *client, int64_t until_us) {
+static int deliver(lua_State *L, oc_client *client, int64_t until_us,
+                   int *errors) {
   oc_exchange *exchange;
   int count = 0;
-  int errors = 0;
 
   while(count < MAX_DRAIN && (exchange = oc_client_next(client)) != NULL) {
     int tag = (int)oc_exchange_tag(exchange);
     int status;
+    int has_more;
     int tries;
     count++;
     lua_rawgeti(L, 4, tag);             /* 7: the request */
@@ -265,15 +267,20 @@ static int deliver(lua_State *L, oc_client *client, int64_t until_us) {
       lua_pushvalue(L, 6);
       lua_pushvalue(L, 7);
       lcompat_get_uservalue(L, 7);
-      status = lua_pcall(L, 2, 0, 5);
+      if(until_us == OC_NEVER)
+        lua_pushnil(L);
+      else
+        lua_pushnumber(L, (lua_Number)until_us);
+      status = lua_pcall(L, 3, 1, 5);
       if(status && status != LUA_ERRMEM)
         lrequest_abort(L, 7);
-      if(status && !errors++) {
+      if(status && !(*errors)++) {
         lua_pushvalue(L, -1);
         lua_replace(L, 2);
       }
     } while(status && status != LUA_ERRMEM && --tries);
-    if(status)
+    has_more = !status && lua_toboolean(L, -1);
+    if(status || has_more)
       /* not told yet: the next drain tries again */
       oc_client_news(client, exchange);
     else if(oc_exchange_has_ended(exchange)) {
@@ -282,10 +289,10 @@ static int deliver(lua_State *L, oc_client *client, int64_t until_us) {
     }
     oc_exchange_unref(exchange);
     lua_settop(L, 6);
-    if(status || (until_us != OC_NEVER && oc_now_us() >= until_us))
+    if(status || has_more || (until_us != OC_NEVER && oc_now_us() >= until_us))
       break;
   }
-  return errors ? -1 : count;
+  return count;
 }
 
 /*
@@ -297,6 +304,7 @@ static int deliver(lua_State *L, oc_client *client, int64_t until_us) {
 static int run(lua_State *L, int64_t until_us, int is_stepping) {
   oc_client *client = test_client(L);
   int has_more = is_stepping;
+  int errors = 0;
   int told;
   int must;
 
@@ -315,22 +323,22 @@ static int run(lua_State *L, int64_t until_us, int is_stepping) {
   lua_getfield(L, 3, "requests");       /* 4 */
   lua_pushvalue(L, lua_upvalueindex(1));    /* 5: traceback() */
   lua_pushvalue(L, lua_upvalueindex(2));    /* 6: lrequest_deliver() */
-  told = deliver(L, client, until_us);
+  told = deliver(L, client, until_us, &errors);
   /* whatever the budget, each call does something */
   must = !told;
-  while(has_more && told >= 0 && (must || oc_now_us() < until_us)) {
+  while(has_more && !errors && (must || oc_now_us() < until_us)) {
     must = 0;
     has_more = oc_client_step_until(client, until_us);
     if(oc_now_us() < until_us)
-      told = deliver(L, client, until_us);
+      deliver(L, client, until_us, &errors);
   }
   /* nobody polls it again */
-  if(oc_client_is_closed(client) && deliver(L, client, OC_NEVER) < 0)
-    told = -1;
+  if(oc_client_is_closed(client))
+    deliver(L, client, OC_NEVER, &errors);
   lua_pushnil(L);
   lua_setfield(L, 3, "is_draining");
   lua_settop(L, 3);
-  if(told >= 0)
+  if(!errors)
     return 1;
   lua_pushboolean(L, 1);
   lua_pushvalue(L, 2);

@@ -178,14 +178,17 @@ static int mark(lua_State *L) {
   return 0;
 }
 
-/* mark_answer(conversation) -> tokens of the last message of the list that
-   it remembers, 0: of none */
-static int mark_answer(lua_State *L) {
-  const oc_history *marked = &lconversation_open(L, 1)->marked;
-  lcompat_push_integral(L, marked->count
-                           ? oc_history_tokens_at(marked, marked->count - 1)
-                           : 0);
-  return 1;
+/* mark_tokens(conversation) -> tokens of the list that it remembers but for
+   its last message, and of that one | nil: it remembers none */
+static int mark_tokens(lua_State *L) {
+  oc_history *marked = &lconversation_open(L, 1)->marked;
+  size_t answer;
+  if(!marked->count)
+    return 0;
+  answer = oc_history_tokens_at(marked, marked->count - 1);
+  lcompat_push_integral(L, oc_history_tokens(marked) - answer);
+  lcompat_push_integral(L, answer);
+  return 2;
 }
 
 /*
@@ -344,7 +347,7 @@ void lhistory_register(lua_State *L) {
     { "common", common },
     { "missing", missing },
     { "mark", mark },
-    { "mark_answer", mark_answer },
+    { "mark_tokens", mark_tokens },
     { "beyond_mark", beyond_mark },
     { "estimate", estimate },
     { "assign", assign },

@@ -9,6 +9,7 @@
 #include "lsetup.h"
 #include "lutil.h"
 #include "oc_alloc.h"
+#include "oc_clock.h"
 #include "oc_exchange.h"
 
 /* Bytes of one call that handlers have been told. */
@@ -31,7 +32,8 @@ typedef struct lrequest {
   oc_exchange *exchange;    /* NULL: not made yet */
   oc_history base;          /* the conversation's list when it was made */
   oc_history history;       /* the same with the prompt */
-  size_t sent_tokens;       /* its estimate when it was sent */
+  int is_counted;           /* its estimate is known: */
+  size_t sent_tokens;
   int keep_partial;         /* an answer cut short is kept as well */
   int is_settled;
   int is_cancelled;         /* by the program: it wants no more deltas */
@@ -42,6 +44,15 @@ typedef struct lrequest {
   int is_read;              /* by a loop that asks for its text */
   int has_handlers;         /* which are told what arrives */
 } lrequest;
+
+/*
+ * Counts what is sent. Most programs never ask, so a list of which much has
+ * not been counted is left alone; see tokens.lua.
+ */
+static void count_sent(lrequest *request) {
+  request->is_counted = 1;
+  request->sent_tokens = oc_history_tokens(&request->history);
+}
 
 /* {==== the end of a turn ==== */
 
@@ -142,6 +153,10 @@ static void settle_turn(lua_State *L, lrequest *request) {
     conversation = lconversation_test(L, -1);
     lua_pop(L, 1);
   }
+  /* whoever reads that a request was too long wants to know */
+  if(!has_reply && !request->is_counted
+     && oc_code_kind(oc_exchange_error(exchange)->code) == OC_KIND_API)
+    count_sent(request);
   request->is_settled = 1;
   oc_history_free(&request->history);
   oc_history_free(&request->base);
@@ -344,11 +359,18 @@ static int tell_piece(lua_State *L, lrequest *request, fetch_fn fetch,
   return 1;
 }
 
-/* Tells all that is new of one text. */
-static void tell_new_text(lua_State *L, lrequest *request, fetch_fn fetch,
-                          size_t *seen, const char *type) {
+static int is_past(int64_t until_us) {
+  return until_us != OC_NEVER && oc_now_us() >= until_us;
+}
+
+/* Tells all that is new of one text; 0: the time was up. */
+static int tell_new_text(lua_State *L, lrequest *request, fetch_fn fetch,
+                         size_t *seen, const char *type, int64_t until_us) {
   while(tell_piece(L, request, fetch, seen, type)) {
+    if(is_past(until_us))
+      return 0;
   }
+  return 1;
 }
 
 /*
@@ -359,6 +381,7 @@ static int tell_call_piece(lua_State *L, lrequest *request, size_t at) {
   const oc_call *call = &reply_of(request)->calls.items[at];
   struct told_call now;
   struct told_call before = request->told.calls[at];
+  size_t told;
   int top = lua_gettop(L);
 
   now.id = call->id.len;
@@ -382,9 +405,10 @@ static int tell_call_piece(lua_State *L, lrequest *request, size_t at) {
       push_live(L, request, fetch_name, at, 0, ALL);
       lua_setfield(L, -2, "name");
     }
-    request->told.calls[at].arguments =
-      before.arguments + push_live(L, request, fetch_arguments, at,
-                                   before.arguments, MOST);
+    told = push_live(L, request, fetch_arguments, at, before.arguments, MOST);
+    /* a finalizer may have had the rest told meanwhile */
+    if(request->told.calls[at].arguments == now.arguments)
+      request->told.calls[at].arguments = before.arguments + told;
     lua_setfield(L, -2, "arguments");
     lua_pushvalue(L, 1);
     lua_call(L, 2, 0);
@@ -393,8 +417,10 @@ static int tell_call_piece(lua_State *L, lrequest *request, size_t at) {
   return 1;
 }
 
-/* Fragments of several calls may come by turns, so each is looked at. */
-static void tell_new_calls(lua_State *L, lrequest *request) {
+/* Fragments of several calls may come by turns, so each is looked at. 0: the
+   time was up. */
+static int tell_new_calls(lua_State *L, lrequest *request,
+                          int64_t until_us) {
   const oc_reply *reply = oc_exchange_reply(request->exchange);
   struct told *told = &request->told;
   size_t i;
@@ -403,8 +429,7 @@ static void tell_new_calls(lua_State *L, lrequest *request) {
     size_t count = reply->calls.count;
     struct told_call *calls = oc_realloc(told->calls, count * sizeof *calls);
     if(!calls) {
-      luaL_error(L, "out of memory");
-      return;
+      return luaL_error(L, "out of memory");
     }
     memset(calls + told->call_count, 0,
            (count - told->call_count) * sizeof *calls);
@@ -413,8 +438,11 @@ static void tell_new_calls(lua_State *L, lrequest *request) {
   }
   for(i = 0; i < told->call_count; i++) {
     while(tell_call_piece(L, request, i)) {
+      if(is_past(until_us))
+        return 0;
     }
   }
+  return 1;
 }
 
 /*
@@ -444,27 +472,58 @@ static void tell_retry(lua_State *L, lrequest *request) {
   lua_settop(L, top);
 }
 
-/* Everything that has arrived since the last time: (request, its state). */
-static void tell_news(lua_State *L, lrequest *request) {
+/* Whether there is something that handlers have not been told. */
+static int has_untold(const lrequest *request) {
+  const struct told *told = &request->told;
+  const oc_call_list *calls = &reply_of(request)->calls;
+  size_t i;
+
+  if(request->is_cancelled)
+    return 0;
+  if(fetch_reasoning(request, 0, told->reasoning).len
+     || fetch_content(request, 0, told->content).len
+     || fetch_refusal(request, 0, told->refusal).len
+     || told->call_count < calls->count)
+    return 1;
+  for(i = 0; i < told->call_count; i++) {
+    const oc_call *call = &calls->items[i];
+    const struct told_call *seen = &told->calls[i];
+    if(call->id.len != seen->id || call->name.len != seen->name
+       || call->arguments.whole != seen->arguments)
+      return 1;
+  }
+  return 0;
+}
+
+/*
+ * What has arrived since the last time: (request, its state). 0: the time
+ * was up before all of it was told.
+ */
+static int tell_news(lua_State *L, lrequest *request, int64_t until_us) {
   struct told *told = &request->told;
 
   luaL_checkstack(L, 12, NULL);
   tell_retry(L, request);
-  tell_new_text(L, request, fetch_reasoning, &told->reasoning, "reasoning");
-  tell_new_text(L, request, fetch_content, &told->content, "content");
-  tell_new_text(L, request, fetch_refusal, &told->refusal, "refusal");
-  if(reply_of(request)->calls.count)
-    tell_new_calls(L, request);
+  return (tell_new_text(L, request, fetch_reasoning, &told->reasoning,
+                        "reasoning", until_us)
+          && tell_new_text(L, request, fetch_content, &told->content,
+                           "content", until_us)
+          && tell_new_text(L, request, fetch_refusal, &told->refusal,
+                           "refusal", until_us)
+          && (!reply_of(request)->calls.count
+              || tell_new_calls(L, request, until_us)))
+         || !has_untold(request);
 }
 
-/*
- * Tells the news of a request and, at its end, its outcome. On the stack:
- * (request, its state). Raises what a handler raises; what it was called
- * for is not told again.
- */
 int lrequest_deliver(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  tell_news(L, request);
+  int64_t until_us = lua_isnumber(L, 3) ? (int64_t)lua_tonumber(L, 3)
+                                        : OC_NEVER;
+
+  if(!tell_news(L, request, until_us)) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
   if(request->has_handlers)
     oc_exchange_taken(request->exchange);
   if(!lrequest_settle(L, 1))
@@ -481,10 +540,10 @@ int lrequest_deliver(lua_State *L) {
 
 void lrequest_abort(lua_State *L, int index) {
   lrequest *request = lutil_open(L, index, LUTIL_REQUEST);
-  if(!oc_exchange_has_ended(request->exchange)) {
-    request->is_cancelled = 1;
+  /* it is told no more, also of an answer that is there already */
+  request->is_cancelled = 1;
+  if(!oc_exchange_has_ended(request->exchange))
     oc_exchange_cancel(request->exchange, OC_E_HANDLER);
-  }
 }
 
 /* request_abort(request): a handler has raised an error */
@@ -641,15 +700,24 @@ static int request_new(lua_State *L) {
                                       (int64_t)lua_tonumber(L, 7));
   if(!request->exchange)
     return lutil_fail(L, OC_E_NOMEM);
-  request->sent_tokens = oc_history_tokens(&request->history);
+  if(oc_history_is_counted(&request->history))
+    count_sent(request);
   lua_settop(L, 10);
   lcompat_get_uservalue(L, 10);
   return 2;
 }
 
-/* request_tokens(request) -> estimated tokens of the messages it has sent */
+/*
+ * request_tokens(request[, anyway]) -> estimated tokens of the messages it
+ * has sent | nil: they were not counted. `anyway`: counts them, as long as
+ * it has not ended.
+ */
 static int request_tokens(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
+  if(!request->is_counted && lua_toboolean(L, 2) && !request->is_settled)
+    count_sent(request);
+  if(!request->is_counted)
+    return 0;
   lcompat_push_integral(L, request->sent_tokens);
   return 1;
 }
@@ -744,7 +812,7 @@ static int request_again(lua_State *L) {
   oc_history_free(&request->history);
   oc_history_fork(&conversation->history, &request->base);
   oc_history_fork(&list->history, &request->history);
-  request->sent_tokens = oc_history_tokens(&request->history);
+  count_sent(request);
   request->is_settled = 0;
   lua_pushboolean(L, 1);
   return 1;

@@ -17,7 +17,10 @@ int lrequest_settle(lua_State *L, int index);
 void lrequest_abort(lua_State *L, int index);
 /*
  * Tells the handlers in the state what is new, and the outcome when there
- * is one. A lua_CFunction of (request, its state), to be called protected.
+ * is one. A lua_CFunction of (request, its state[, until when in
+ * microseconds]), to be called protected. Raises what a handler raises; what
+ * it was called for is not told again. Returns true when the time was up
+ * before all was told.
  */
 int lrequest_deliver(lua_State *L);
 

@@ -88,6 +88,9 @@ size_t oc_exchange_on_body(char *bytes, size_t size, size_t count, void *user) {
   }
   exchange->share += len;
   oc_client_received(exchange->client, len);
+  /* what comes behind "[DONE]" is not looked at, nor does it count */
+  if(exchange->done_us && !exchange->take)
+    return len;
   exchange->state = OC_STATE_RECEIVING;
   /* what the caller has not seen yet comes together with this */
   if(exchange->take)
@@ -502,6 +505,33 @@ int64_t oc_exchange_deadline(const oc_exchange *exchange) {
 
 static void resume(oc_exchange *exchange);
 
+/* Goes on with a transfer that had to wait, for its reader or its turn. */
+static void resume(oc_exchange *exchange) {
+  CURLcode result = CURLE_OK;
+
+  exchange->is_paused = 0;
+  exchange->has_yielded = 0;
+  if(exchange->easy)
+    result = oc_client_resume(exchange->client, exchange->easy);
+  exchange->life_us = oc_client_now(exchange->client);
+  if(result)
+    oc_exchange_finish(exchange, (int)result);
+  else
+    oc_client_note_deadline(exchange->client,
+                            oc_exchange_deadline(exchange));
+}
+
+/* Whether it is to end although there is always more to be read. */
+static int is_over(const oc_exchange *exchange, int64_t now) {
+  const oc_deadlines *limits = &exchange->setup->deadlines;
+  if(exchange->done_us)
+    return now >= exchange->done_us + DONE_GRACE_MS * OC_MS;
+  return (limits->total_ms
+          && now >= exchange->started_us + limits->total_ms * OC_MS)
+         || (limits->first_token_ms && !exchange->first_token_us
+             && now >= exchange->sent_us + limits->first_token_ms * OC_MS);
+}
+
 void oc_exchange_expire(oc_exchange *exchange) {
   const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t now = oc_client_now(exchange->client);
@@ -524,7 +554,8 @@ void oc_exchange_expire(oc_exchange *exchange) {
   }
   if(exchange->has_yielded) {
     resume(exchange);
-    return;
+    if(!exchange->has_yielded || !is_over(exchange, now))
+      return;
   }
   oc_exchange_read_status(exchange);
   if(exchange->done_us || oc_response_is_error(&exchange->response)) {
@@ -554,22 +585,6 @@ void oc_exchange_expire(oc_exchange *exchange) {
 void oc_exchange_cancel(oc_exchange *exchange, oc_code code) {
   if(!oc_exchange_has_ended(exchange))
     oc_exchange_fail_with(exchange, code);
-}
-
-/* Goes on with a transfer that had to wait, for its reader or its turn. */
-static void resume(oc_exchange *exchange) {
-  CURLcode result = CURLE_OK;
-
-  exchange->is_paused = 0;
-  exchange->has_yielded = 0;
-  if(exchange->easy)
-    result = oc_client_resume(exchange->client, exchange->easy);
-  exchange->life_us = oc_client_now(exchange->client);
-  if(result)
-    oc_exchange_finish(exchange, (int)result);
-  else
-    oc_client_note_deadline(exchange->client,
-                            oc_exchange_deadline(exchange));
 }
 
 void oc_exchange_pace(oc_exchange *exchange, int has_reader) {

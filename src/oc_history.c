@@ -371,6 +371,20 @@ size_t oc_history_tokens(oc_history *history) {
   return history->tokens;
 }
 
+/* So much is counted in passing: in a tenth of a millisecond. */
+#define FEW_MESSAGES 16
+#define FEW_BYTES (32 * 1024)
+
+int oc_history_is_counted(const oc_history *history) {
+  size_t bytes = 0;
+  size_t i;
+  if(history->count - history->counted > FEW_MESSAGES)
+    return 0;
+  for(i = history->counted; i < history->count; i++)
+    bytes += history->vector->items[i]->len;
+  return bytes <= FEW_BYTES;
+}
+
 unsigned oc_history_tokens_at(const oc_history *history, size_t index) {
   return oc_message_tokens(history->vector->items[index]);
 }

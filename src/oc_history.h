@@ -87,6 +87,8 @@ const oc_message *oc_history_at(const oc_history *history, size_t index);
 
 /* The estimated tokens of all messages. Each is counted once. */
 size_t oc_history_tokens(oc_history *history);
+/* Whether that takes no time to speak of: nearly all of it was counted. */
+int oc_history_is_counted(const oc_history *history);
 /* Forgets the sum, after estimates have been replaced. */
 void oc_history_recount(oc_history *history);
 /* The same of one message; `index` is below count. */

@@ -795,8 +795,12 @@ static const char *put_ascii(oc_buf *out, const char *at, const char *end,
 
 oc_code oc_json_write_string(oc_buf *out, const char *text, size_t len) {
   const size_t before = out->len;
-  const char *end = text + len;
   oc_code code = oc_buf_putc(out, '"');
+  const char *end;
+
+  if(!len)
+    text = "";
+  end = text + len;
 
   /* in pieces: what is read is still in the cache when it is written */
   while(text < end && !code) {

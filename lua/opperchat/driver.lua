@@ -344,7 +344,8 @@ local function poll_options(given, what)
   if given == nil or given == 0 then
     return 0, BUDGET
   elseif type(given) == "number" then
-    return check_seconds(given, what)
+    local seconds = check_seconds(given, what)
+    return seconds, seconds == 0 and BUDGET or nil
   elseif type(given) ~= "table" then
     errors.misuse("%s: seconds or a table of options expected, got %s", what, type(given))
   end
@@ -352,7 +353,8 @@ local function poll_options(given, what)
     if name ~= "seconds" and name ~= "budget" then
       errors.misuse("%s: unknown option '%s' (seconds, budget)", what, tostring(name))
     elseif type(value) ~= "number" and (name == "seconds" or value ~= false) then
-      errors.misuse("%s: option '%s': number expected, got %s", what, name, type(value))
+      errors.misuse("%s: option '%s': %s expected, got %s", what, name,
+        name == "budget" and "number or false" or "number", type(value))
     elseif value ~= value then
       errors.misuse("%s: option '%s': number expected, got nan", what, name)
     end

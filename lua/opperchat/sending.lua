@@ -342,8 +342,9 @@ end
 -- their ends would have to know beyond it; nil: this conversation has no such requests.
 local function common_turn(state, turn)
   local own = state.options
-  if turn.given or turn.prepared or turn.renew or turn.fallbacks or turn.budget
-      or own.max_cost or own.max_tokens_total then
+  -- a setup that is not kept has a key that may be another one each time
+  if turn.setup ~= state.setup or turn.given or turn.prepared or turn.renew or turn.fallbacks
+      or turn.budget or own.max_cost or own.max_tokens_total then
     return nil
   end
   return {
@@ -367,7 +368,7 @@ local function log_sent(client_state, setup, sent, plan, fields, list, prompt)
   local encoded = encode_prompt(prompt)
   return log.sent(client_state.log, {
     method = "POST", url = client_state.base_url .. "/chat/completions", setup = setup,
-    body = core.body(list, fields, encoded), tokens = core.request_tokens(sent),
+    body = core.body(list, fields, encoded), tokens = core.request_tokens(sent, true),
     messages = #list + (type(encoded) == "string" and 1 or #encoded), is_stream = plan.is_stream,
   })
 end

@@ -59,12 +59,14 @@ end
 local function take_over(self, work, calls)
   local state, done = core.state(self), core.state(work)
   local before = journal.before(self)
+  -- what the work remembers goes over with its list
+  local anchor = tokens.anchor(work)
   core.adopt(self, work)
   local saved, err = journal.after(self, before)
   if not saved then
     return err
   end
-  state.anchor, state.unlearned = tokens.anchor_of_fork(self, tokens.anchor(work)), nil
+  state.anchor, state.unlearned = tokens.anchor_of_fork(self, anchor), nil
   compaction.take_ready(self, done.ready)
   if state.origin then
     for _, prepared in ipairs(done.deferred) do

@@ -219,11 +219,23 @@ end
 ---What a request was thought to be, and what its reply said of it.
 ---@class opperchat.SentSize
 ---@field client opperchat.Client
----@field messages integer
+---@field messages? integer nil: they were not counted, but the mark of the conversation has them
 ---@field fields integer
 ---@field model? string
 ---@field usage opperchat.Usage with `prompt_tokens`
 ---@field is_learned boolean
+
+-- The conversations of those that were not counted.
+local owners = setmetatable({}, { __mode = "kv" })
+
+-- Counts what was sent, if that was not done; false: nobody knows any more.
+local function count_sent(sent)
+  local chat = not sent.messages and owners[sent]
+  if chat and select(2, core.kind(chat)) and core.state(chat).unlearned == sent then
+    sent.messages = core.mark_tokens(chat)
+  end
+  return sent.messages ~= nil
+end
 
 ---Notes what a reply said. It is learned when somebody wants to know a size: most
 ---programs never do.
@@ -233,6 +245,9 @@ end
 ---@param sent opperchat.SentSize kept, and added to
 function tokens.note(chat, state, client_state, sent)
   core.mark(chat)
+  if not sent.messages then
+    owners[sent] = chat
+  end
   state.unlearned, client_state.unlearned = sent, sent
 end
 
@@ -241,7 +256,7 @@ local function learn_client(client)
   local state = core.state(client)
   local sent = state.unlearned
   state.unlearned = nil
-  if sent and not sent.is_learned then
+  if sent and not sent.is_learned and count_sent(sent) then
     learn_ratio(client, sent)
   end
 end
@@ -265,9 +280,16 @@ function tokens.anchor(chat)
   if not sent then
     return state.anchor
   end
+  local is_counted = count_sent(sent)
   state.unlearned = nil
-  if not sent.is_learned then
+  local _, answer = core.mark_tokens(chat)
+  if is_counted and not sent.is_learned then
     learn_ratio(sent.client, sent)
+  end
+  if not is_counted or not answer then
+    -- the list does not begin with it any more
+    state.anchor = nil
+    return nil
   end
   local measured = sent.usage.prompt_tokens
   local estimated = sent.messages + sent.fields + core.TOKENS_REQUEST
@@ -277,7 +299,7 @@ function tokens.anchor(chat)
   end
   state.anchor = {
     owner = chat, model = sent.model or "", fields = sent.fields,
-    tokens = measured + answer_tokens(sent.usage, core.mark_answer(chat),
+    tokens = measured + answer_tokens(sent.usage, answer,
       tokens.ratio(sent.client, sent.model) or 1),
   }
   return state.anchor

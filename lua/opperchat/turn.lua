@@ -65,7 +65,7 @@ local function next_try(self, state)
   if not of.has_trimmed and overflow.read(err) then
     -- learns from the error what fits, in any case
     local prepared = compaction.prepare_again(state.conversation, of.prepared, of.given, err,
-      core.request_tokens(self) + of.fields_tokens)
+      (core.request_tokens(self) or 0) + of.fields_tokens)
     if prepared then
       return { prepared = prepared, has_trimmed = true }
     end

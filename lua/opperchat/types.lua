@@ -168,7 +168,8 @@
 ---Options of one `send`, `start` or `stream`.
 ---@class opperchat.SendOptions: opperchat.SharedOptions
 ---@field stream? boolean ask for the answer as a stream
----@field on_delta? fun(text: string) called with each piece of the answer's text; must not yield
+---@field on_delta? fun(text: string) called with each piece of the answer's text, of at most 64 KB;
+---must not yield
 ---@field on_event? fun(event: opperchat.Event, request: opperchat.Request) called with each piece
 ---of anything; must not yield
 ---@field on_done? fun(reply?: opperchat.Reply, err?: opperchat.Error) called once, when the turn
