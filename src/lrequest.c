@@ -367,7 +367,8 @@ static int is_past(int64_t until_us) {
 static int tell_new_text(lua_State *L, lrequest *request, fetch_fn fetch,
                          size_t *seen, const char *type, int64_t until_us) {
   while(tell_piece(L, request, fetch, seen, type)) {
-    if(is_past(until_us))
+    /* most often that was all, and nobody has to look at the clock */
+    if(fetch(request, 0, *seen).len && is_past(until_us))
       return 0;
   }
   return 1;
@@ -517,8 +518,8 @@ static int tell_news(lua_State *L, lrequest *request, int64_t until_us) {
 
 int lrequest_deliver(lua_State *L) {
   lrequest *request = lutil_open(L, 1, LUTIL_REQUEST);
-  int64_t until_us = lua_isnumber(L, 3) ? (int64_t)lua_tonumber(L, 3)
-                                        : OC_NEVER;
+  lua_Number until = lua_tonumber(L, 3);
+  int64_t until_us = until > 0 ? (int64_t)until : OC_NEVER;
 
   if(!tell_news(L, request, until_us)) {
     lua_pushboolean(L, 1);
