@@ -2,6 +2,7 @@ local chats = require "spec.support.chats"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
+local window = require "opperchat.window"
 
 local fill, answer = chats.fill, chats.answer
 
@@ -73,6 +74,19 @@ describe("tokens", function()
     local tokens, how = other:tokens()
     assert.are.equal("corrected", how)
     assert.is_true(tokens > 1.5 * core.estimate(("word "):rep(1000)), tokens)
+  end)
+
+  it("of a list that nobody counted are known when a page says it is too long", function()
+    local chat = chats.new()
+    for n = 1, 60 do
+      chat:append(n % 2 == 1 and "user" or "assistant", ("word " .. n .. " "):rep(200))
+    end
+    chats.server:reply { status = 400, body = "<p>the prompt is too long</p>" }
+    local _, err = chat:send("and now?")
+    assert.are.equal("http", err.kind)
+    local state = core.state(chat)
+    local learned = window.of(state.options.client, state.options.model)
+    assert.is_true(learned and learned > 0.5 * chat:tokens(), learned)
   end)
 
   it("are measured after a reply, and corrected after more", function()

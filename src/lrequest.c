@@ -104,6 +104,12 @@ static void push_failure(lua_State *L, const oc_exchange *exchange,
   loutcome_push_error(L, exchange, &error);
 }
 
+/* Whether the server has answered, with an error or the page of one. */
+static int is_refusal(const oc_exchange *exchange) {
+  oc_kind kind = oc_code_kind(oc_exchange_error(exchange)->code);
+  return kind == OC_KIND_API || kind == OC_KIND_HTTP;
+}
+
 /*
  * The end of a conversation's request: the turn is committed, and the
  * outcome left in the state on top of the stack.
@@ -154,8 +160,7 @@ static void settle_turn(lua_State *L, lrequest *request) {
     lua_pop(L, 1);
   }
   /* whoever reads that a request was too long wants to know */
-  if(!has_reply && !request->is_counted
-     && oc_code_kind(oc_exchange_error(exchange)->code) == OC_KIND_API)
+  if(!has_reply && !request->is_counted && is_refusal(exchange))
     count_sent(request);
   request->is_settled = 1;
   oc_history_free(&request->history);
