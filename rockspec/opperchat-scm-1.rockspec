@@ -63,6 +63,8 @@ build = {
         "src/loutcome.c",
         "src/lpin.c",
         "src/lrequest.c",
+        "src/lrequest_deliver.c",
+        "src/lrequest_settle.c",
         "src/lsecret.c",
         "src/lsetup.c",
         "src/lsystem.c",
