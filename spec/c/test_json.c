@@ -9,6 +9,7 @@
 
 #include "../../src/oc_alloc.h"
 #include "../../src/oc_json.h"
+#include "../../src/oc_utf8.h"
 
 /* A copy that ends where its block ends: a sanitizer sees overreads. */
 static char *exact_copy(const char *text, size_t len) {
