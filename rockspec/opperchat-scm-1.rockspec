@@ -81,6 +81,8 @@ build = {
         "src/oc_curl_memory.c",
         "src/oc_error.c",
         "src/oc_events.c",
+        "src/oc_events_replay.c",
+        "src/oc_events_write.c",
         "src/oc_exchange.c",
         "src/oc_exchange_tape.c",
         "src/oc_fields.c",
