@@ -32,11 +32,11 @@ void oc_recording_free(oc_recording *recording) {
   oc_free(recording);
 }
 
-uint64_t oc_recording_hash(const oc_buf *text) {
+uint64_t oc_recording_hash(const oc_buf *body) {
   uint64_t hash = 14695981039346656037u;
   size_t i;
-  for(i = 0; i < text->len; i++)
-    hash = (hash ^ (unsigned char)text->data[i]) * 1099511628211u;
+  for(i = 0; i < body->len; i++)
+    hash = (hash ^ (unsigned char)body->data[i]) * 1099511628211u;
   return hash;
 }
 
