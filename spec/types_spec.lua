@@ -203,7 +203,7 @@ describe("types.lua", function()
   end
 
   it("has what is inside of options", function()
-    local source = read("lua/opperchat/options.lua")
+    local source = read("lua/opperchat/options_kinds.lua")
     for list, class in pairs{ TIMEOUTS = "Timeouts", GUARD = "Guard" } do
       local known = {}
       for name in source:match("local " .. list .. " = (%b{})"):gmatch("\"([%l_]+)\"") do

@@ -10,6 +10,7 @@
 #include "lbuffer.h"
 #include "lcompat.h"
 #include "oc_json.h"
+#include "oc_utf8.h"
 
 /* What is built from shorter texts than this needs no memory of its own. */
 #define ROOM 2048

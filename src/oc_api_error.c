@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "oc_utf8.h"
+
 /* Longest piece of an unknown body that is shown. */
 #define SNIPPET_MAX 200
 

@@ -1,203 +1,9 @@
-#include "oc_events.h"
+#include "oc_events_private.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "oc_alloc.h"
-
-/* {==== writing ==== */
-
-/* Messages of a list, to be written. */
-typedef struct part {
-  const oc_history *history;
-  size_t from;
-  size_t count;
-} part;
-
-static oc_code put_number(oc_buf *line, size_t number) {
-  char text[32];
-  snprintf(text, sizeof text, "%llu", (unsigned long long)number);
-  return oc_buf_puts(line, text);
-}
-
-/* A line break can only stand between tokens: a blank will do as well. */
-static oc_code put_raw(oc_buf *line, const char *text, size_t len) {
-  oc_code code = oc_buf_append(line, text, len);
-  char *at;
-  char *end;
-
-  if(code || !len)
-    return code;
-  at = line->data + line->len - len;
-  end = line->data + line->len;
-  while((at = memchr(at, '\n', (size_t)(end - at))) != NULL)
-    *at++ = ' ';
-  at = end - len;
-  while((at = memchr(at, '\r', (size_t)(end - at))) != NULL)
-    *at++ = ' ';
-  return OC_OK;
-}
-
-/* A comma, but for the first field, and the key. */
-static oc_code put_key(oc_buf *line, size_t start, const char *key) {
-  oc_code code = OC_OK;
-  if(line->len > start + 1)
-    code = oc_buf_putc(line, ',');
-  if(!code)
-    code = oc_buf_putc(line, '"');
-  if(!code)
-    code = oc_buf_puts(line, key);
-  if(!code)
-    code = oc_buf_puts(line, "\":");
-  return code;
-}
-
-static oc_code put_messages(oc_buf *line, size_t start, const char *key,
-                            const part *messages) {
-  size_t bytes = 0;
-  size_t i;
-  oc_code code;
-
-  if(!messages->count)
-    return OC_OK;
-  for(i = 0; i < messages->count; i++)
-    bytes += oc_history_at(messages->history, messages->from + i)->len + 1;
-  code = oc_buf_reserve(line, bytes + 64);
-  if(!code)
-    code = put_key(line, start, key);
-  for(i = 0; !code && i < messages->count; i++) {
-    const oc_message *message = oc_history_at(messages->history,
-                                              messages->from + i);
-    code = oc_buf_putc(line, i ? ',' : '[');
-    if(!code)
-      code = put_raw(line, message->json, message->len);
-  }
-  return code ? code : oc_buf_putc(line, ']');
-}
-
-/* The positions of those messages that have a flag, if there are any. */
-static oc_code put_flag(oc_buf *line, size_t start, const char *name,
-                        unsigned flag, const part *parts) {
-  size_t position = 0;
-  int found = 0;
-  int which;
-  oc_code code = OC_OK;
-
-  for(which = 0; which < 2; which++) {
-    const part *messages = &parts[which];
-    size_t i;
-    for(i = 0; !code && i < messages->count; i++) {
-      position++;
-      if(!(oc_history_at(messages->history, messages->from + i)->flags
-           & flag))
-        continue;
-      if(!found)
-        code = put_key(line, start, name);
-      if(!code)
-        code = oc_buf_putc(line, found ? ',' : '[');
-      if(!code)
-        code = put_number(line, position);
-      found = 1;
-    }
-  }
-  return code || !found ? code : oc_buf_putc(line, ']');
-}
-
-/* The splice, without its messages. */
-static oc_code put_splice(oc_buf *line, size_t start, const oc_edit *edit) {
-  oc_code code;
-  if(!edit->removed && !edit->added)
-    return OC_OK;
-  code = put_key(line, start, "splice");
-  if(!code)
-    code = oc_buf_putc(line, '[');
-  if(!code)
-    code = put_number(line, edit->at + 1);
-  if(!code)
-    code = oc_buf_putc(line, ',');
-  if(!code)
-    code = put_number(line, edit->removed);
-  return code ? code : oc_buf_putc(line, ']');
-}
-
-/* `parts`: the messages of the splice, and those to be appended. */
-static oc_code put_line(oc_buf *line, const oc_edit *edit, const part *parts,
-                        const char *extra, size_t extra_len) {
-  size_t start = line->len;
-  oc_code code = oc_buf_putc(line, '{');
-
-  if(!code)
-    code = put_splice(line, start, edit);
-  if(!code)
-    code = put_messages(line, start, "with", &parts[0]);
-  if(!code)
-    code = put_messages(line, start, "append", &parts[1]);
-#define X(symbol, bit, name)                                            \
-  if(!code)                                                             \
-    code = put_flag(line, start, name, OC_FLAG_##symbol, parts);
-  OC_FLAG_MAP(X)
-#undef X
-  if(!code && extra_len && line->len > start + 1)
-    code = oc_buf_putc(line, ',');
-  if(!code)
-    code = put_raw(line, extra, extra_len);
-  if(!code)
-    code = oc_buf_puts(line, "}\n");
-  /* nothing was said: an empty object */
-  if(code || line->len == start + 3)
-    line->len = start;
-  return code;
-}
-
-oc_code oc_event_write(oc_buf *line, const oc_history *before,
-                       const oc_history *edited, const oc_history *after,
-                       const char *extra, size_t extra_len) {
-  oc_edit edit;
-  part parts[2];
-
-  if(!edited || oc_history_common(edited, after) < edited->count)
-    edited = oc_history_common(before, after) < before->count ? after
-                                                              : before;
-  oc_history_diff(before, edited, &edit);
-  parts[0].history = edited;
-  parts[0].from = edit.at;
-  parts[0].count = edit.added;
-  parts[1].history = after;
-  parts[1].from = edited->count;
-  parts[1].count = after->count - edited->count;
-  return put_line(line, &edit, parts, extra, extra_len);
-}
-
-static int is_user(const oc_history *history, size_t at) {
-  return oc_history_at(history, at)->role == OC_ROLE_USER;
-}
-
-oc_code oc_event_write_turn(oc_buf *line, const oc_history *history,
-                            size_t *at) {
-  oc_edit none = { 0, 0, 0 };
-  part parts[2] = { { NULL, 0, 0 }, { NULL, 0, 0 } };
-  size_t end = *at;
-  oc_code code;
-
-  if(!end) {
-    while(end < history->count && !is_user(history, end))
-      end++;
-  }
-  if(end < history->count)
-    end++;
-  while(end < history->count && !is_user(history, end))
-    end++;
-  parts[1].history = history;
-  parts[1].from = *at;
-  parts[1].count = end - *at;
-  code = put_line(line, &none, parts, "", 0);
-  if(!code)
-    *at = end;
-  return code;
-}
-
-/* }==== */
 
 /* {==== finding values ==== */
 
@@ -280,8 +86,7 @@ static int is_any_value(oc_slice text) {
   return reader.token == OC_JSON_END;
 }
 
-/* Whether a line can be a whole one, and not the beginning of one. */
-static int is_complete(const char *line, size_t len) {
+int oc_event_is_complete(const char *line, size_t len) {
   const char *end = line + len;
   const char *at = skip_space(line, end);
   oc_json reader;
@@ -576,9 +381,8 @@ static oc_code apply(reading *r, oc_history *history) {
   return code ? fail_flaw(r, code) : OC_OK;
 }
 
-/* Applies a line; on an error the list may have a part of it. */
-static oc_code apply_line(oc_history *history, const char *line, size_t len,
-                          oc_event *event, char *problem) {
+oc_code oc_event_apply_part(oc_history *history, const char *line, size_t len,
+                            oc_event *event, char *problem) {
   reading r;
   oc_code code;
 
@@ -601,102 +405,11 @@ oc_code oc_event_apply(oc_history *history, const char *line, size_t len,
   oc_code code;
 
   oc_history_fork(history, &work);
-  code = apply_line(&work, line, len, event, problem);
+  code = oc_event_apply_part(&work, line, len, event, problem);
   if(code)
     oc_history_free(&work);
   else
     oc_history_adopt(history, &work);
-  return code;
-}
-
-/* }==== */
-
-/* {==== reading all lines ==== */
-
-/* What the files that opperchat writes begin with. */
-#define MAGIC "{\"opperchat\":"
-
-/* Whether a text is a part of the first line that we would have written;
-   any other file is somebody else's. */
-static int is_torn_header(const char *text, size_t len) {
-  size_t magic = sizeof MAGIC - 1;
-  return !memcmp(text, MAGIC, len < magic ? len : magic);
-}
-
-static oc_code fail_line(oc_replay *replay, oc_code code, const char *words) {
-  return oc_file_fail(replay->problem, code, "%s", words);
-}
-
-static oc_code read_header(oc_replay *replay, const char *line, size_t len) {
-  oc_json reader;
-  double version = 0;
-  int found = 0;
-
-  oc_json_init(&reader, line, len);
-  if(oc_json_next(&reader) == OC_JSON_OBJECT) {
-    while(oc_json_next(&reader) == OC_JSON_KEY) {
-      if(oc_json_is(&reader, "opperchat") && !found++)
-        oc_json_read_number(&reader, &version);
-      else
-        oc_json_skip(&reader, NULL);
-    }
-    if(reader.token == OC_JSON_OBJECT_END)
-      oc_json_next(&reader);
-  }
-  if(reader.token != OC_JSON_END || !(version >= 1))
-    return fail_line(replay, OC_E_BAD_LINE, "not a saved conversation");
-  if(version != OC_EVENTS_VERSION)
-    return oc_file_fail(replay->problem, OC_E_BAD_VERSION,
-                        "version %.17g of the format, known is %d", version,
-                        OC_EVENTS_VERSION);
-  replay->header.text = line;
-  replay->header.len = len;
-  return OC_OK;
-}
-
-static oc_code read_event(oc_history *history, oc_replay *replay,
-                          const char *line, size_t len) {
-  oc_event event;
-  oc_code code = apply_line(history, line, len, &event, replay->problem);
-  if(code)
-    return code;
-  replay->events++;
-  if(event.usage.text)
-    replay->usage = event.usage;
-  if(event.options.text) {
-    replay->options = event.options;
-    replay->options_line = replay->line;
-  }
-  return OC_OK;
-}
-
-oc_code oc_replay_text(oc_history *history, const char *text, size_t len,
-                       oc_replay *replay) {
-  const char *at = text;
-  const char *end = text + len;
-  oc_code code = OC_OK;
-
-  memset(replay, 0, sizeof *replay);
-  while(!code && at < end) {
-    const char *newline = memchr(at, '\n', (size_t)(end - at));
-    size_t line_len = (size_t)((newline ? newline : end) - at);
-
-    replay->line++;
-    if(!newline && !is_complete(at, line_len)
-       && (replay->line > 1 || is_torn_header(at, line_len))) {
-      replay->torn = line_len;
-      break;
-    }
-    code = replay->line == 1 ? read_header(replay, at, line_len)
-                             : read_event(history, replay, at, line_len);
-    at = newline ? newline + 1 : end;
-    if(!code)
-      replay->good = (size_t)(at - text);
-  }
-  if(code)
-    oc_history_free(history);
-  else if(!replay->torn)
-    replay->line = 0;
   return code;
 }
 

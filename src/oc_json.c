@@ -1,14 +1,10 @@
 #include "oc_json.h"
 
-#include <float.h>
-#include <math.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+
+#include "oc_json_scan.h"
+#include "oc_utf8.h"
 
 /* What the reader expects next. */
 enum {
@@ -22,8 +18,6 @@ enum {
   AT_STOP            /* END or ERROR was returned */
 };
 
-#define REPLACEMENT 0xFFFDu
-
 #define is_high(unit) (((unit) & 0xFC00u) == 0xD800u)
 #define is_low(unit) (((unit) & 0xFC00u) == 0xDC00u)
 #define is_digit(byte) ((unsigned)(byte) - '0' < 10u)
@@ -34,15 +28,6 @@ static const char simple_escape[256] = {
   ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'
 };
 
-/* Bytes of a text that are checked, then written. */
-#define WRITE_PIECE 8192
-
-/* The letter that stands behind the backslash, 0: none shorter than \u. */
-static const char short_escape[256] = {
-  ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n',
-  ['\r'] = 'r', ['\t'] = 't'
-};
-
 /* Value of a hexadecimal digit plus one, 0: not a digit. */
 static const unsigned char hex_digit[256] = {
   ['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6,
@@ -50,219 +35,6 @@ static const unsigned char hex_digit[256] = {
   ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16, ['a'] = 11, ['b'] = 12,
   ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16
 };
-
-/*
- * Scanning eight bytes at a time
- */
-
-#define ONES UINT64_C(0x0101010101010101)
-#define HIGH_BITS UINT64_C(0x8080808080808080)
-
-static uint64_t load_word(const char *at) {
-  uint64_t word;
-  memcpy(&word, at, sizeof word);
-  return word;
-}
-
-/*
- * Sets the top bit of each byte that is a control character, a quote, a
- * backslash, or has a bit of `high`. Borrows may mark a byte wrongly, but
- * only one behind a rightly marked byte, so the first mark is always true.
- */
-static uint64_t mark_special(uint64_t word, uint64_t high) {
-  uint64_t quote = word ^ (ONES * '"');
-  uint64_t slash = word ^ (ONES * '\\');
-  return (((quote - ONES) & ~quote & HIGH_BITS) |
-          ((slash - ONES) & ~slash & HIGH_BITS) |
-          ((word - ONES * 0x20) & ~word & HIGH_BITS) |
-          (word & high));
-}
-
-static int is_special(unsigned char byte, uint64_t high) {
-  return byte < 0x20 || byte == '"' || byte == '\\' || (byte & high & 0x80);
-}
-
-#ifdef __SSE2__
-
-/* The same of sixteen bytes, a bit for each and no wrong ones. */
-static unsigned mark_sixteen(const char *at, uint64_t high) {
-  __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-  __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)),
-                                   bytes);
-  __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
-  __m128i slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-  __m128i marks = _mm_or_si128(_mm_or_si128(quote, slash), control);
-  if(high)
-    marks = _mm_or_si128(marks, bytes);
-  return (unsigned)_mm_movemask_epi8(marks);
-}
-
-#endif
-
-/* The first special byte, or `end`. `high`: HIGH_BITS or 0. */
-static const char *find_special(const char *at, const char *end,
-                                uint64_t high) {
-#ifdef __SSE2__
-  while(end - at >= 16) {
-    unsigned marks = mark_sixteen(at, high);
-    if(marks)
-      return at + __builtin_ctz(marks);
-    at += 16;
-  }
-#endif
-  while(end - at >= 8) {
-    uint64_t marks = mark_special(load_word(at), high);
-    if(marks) {
-#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-      return at + (__builtin_ctzll(marks) >> 3);
-#else
-      break;
-#endif
-    }
-    at += 8;
-  }
-  while(at < end && !is_special((unsigned char)*at, high))
-    at++;
-  return at;
-}
-
-/*
- * UTF-8
- */
-
-/*
- * Length of the character at `at` (which is before `end`), or 0 when it is
- * not valid; then `bad` is the length of the invalid part: the longest that
- * begins a character, at least one byte. It reaches to `end`, and `cut` is
- * set, when more bytes could have made it valid.
- */
-static size_t utf8_length(const char *at, const char *end, size_t *bad,
-                          int *cut) {
-  const unsigned char *s = (const unsigned char *)at;
-  size_t left = (size_t)(end - at);
-  unsigned char low = 0x80;
-  unsigned char high = 0xBF;
-  size_t need;
-  size_t i;
-
-  *cut = 0;
-  *bad = 1;
-  if(s[0] < 0x80)
-    return 1;
-  if(s[0] < 0xC2 || s[0] > 0xF4)
-    return 0;
-  if(s[0] < 0xE0)
-    need = 2;
-  else if(s[0] < 0xF0) {
-    need = 3;
-    if(s[0] == 0xE0)
-      low = 0xA0;       /* overlong */
-    else if(s[0] == 0xED)
-      high = 0x9F;      /* surrogates */
-  }
-  else {
-    need = 4;
-    if(s[0] == 0xF0)
-      low = 0x90;       /* overlong */
-    else if(s[0] == 0xF4)
-      high = 0x8F;      /* above U+10FFFF */
-  }
-  for(i = 1; i < need; i++) {
-    if(i == left) {
-      *cut = 1;
-      *bad = i;
-      return 0;
-    }
-    if(s[i] < low || s[i] > high) {
-      *bad = i;
-      return 0;
-    }
-    low = 0x80;
-    high = 0xBF;
-  }
-  return need;
-}
-
-size_t oc_utf8_valid_prefix(const char *text, size_t len) {
-  const char *at = text;
-  const char *end;
-  size_t bad;
-  int cut;
-
-  if(!len)
-    return 0;
-  end = text + len;
-  while(at < end) {
-    size_t n;
-    while(end - at >= 32 && !((load_word(at) | load_word(at + 8)
-                               | load_word(at + 16) | load_word(at + 24))
-                              & HIGH_BITS))
-      at += 32;
-    while(end - at >= 8 && !(load_word(at) & HIGH_BITS))
-      at += 8;
-    while(at < end && !(*at & 0x80))
-      at++;
-    /* text in another script: stay here while it lasts */
-    while(at < end && (*at & 0x80)) {
-      n = utf8_length(at, end, &bad, &cut);
-      if(!n)
-        return (size_t)(at - text);
-      at += n;
-    }
-  }
-  return len;
-}
-
-/* Writes a character (at most U+10FFFF); returns how many bytes. */
-static size_t utf8_encode(char *out, unsigned character) {
-  if(character < 0x80) {
-    out[0] = (char)character;
-    return 1;
-  }
-  if(character < 0x800) {
-    out[0] = (char)(0xC0 | character >> 6);
-    out[1] = (char)(0x80 | (character & 0x3F));
-    return 2;
-  }
-  if(character < 0x10000) {
-    out[0] = (char)(0xE0 | character >> 12);
-    out[1] = (char)(0x80 | (character >> 6 & 0x3F));
-    out[2] = (char)(0x80 | (character & 0x3F));
-    return 3;
-  }
-  out[0] = (char)(0xF0 | character >> 18);
-  out[1] = (char)(0x80 | (character >> 12 & 0x3F));
-  out[2] = (char)(0x80 | (character >> 6 & 0x3F));
-  out[3] = (char)(0x80 | (character & 0x3F));
-  return 4;
-}
-
-static oc_code put_character(oc_buf *out, unsigned character) {
-  char bytes[4];
-  return oc_buf_append(out, bytes, utf8_encode(bytes, character));
-}
-
-oc_code oc_utf8_sanitize(oc_buf *out, const char *text, size_t len) {
-  size_t before = out->len;
-  oc_code code = OC_OK;
-
-  while(len && !code) {
-    size_t good = oc_utf8_valid_prefix(text, len);
-    size_t bad = 0;
-    int cut;
-
-    code = oc_buf_append(out, text, good);
-    if(!code && good < len) {
-      utf8_length(text + good, text + len, &bad, &cut);
-      code = put_character(out, REPLACEMENT);
-    }
-    text += good + bad;
-    len -= good + bad;
-  }
-  if(code)
-    out->len = before;
-  return code;
-}
 
 /*
  * The reader
@@ -365,7 +137,7 @@ static size_t check_escape(const char *at, const char *end,
 /* The string whose opening quote is at `at`. */
 static oc_json_token read_string(oc_json *reader, const char *at,
                                  oc_json_token token, unsigned state) {
-  const uint64_t high = reader->lenient_utf8 ? 0 : HIGH_BITS;
+  const uint64_t high = reader->lenient_utf8 ? 0 : OC_HIGH_BITS;
   const char *end = reader->end;
   const char *text = at + 1;
   const char *bad = text;
@@ -375,7 +147,7 @@ static oc_json_token read_string(oc_json *reader, const char *at,
   for(;;) {
     unsigned char byte;
 
-    at = find_special(at, end, high);
+    at = oc_find_special(at, end, high);
     if(at == end)
       return fail(reader, at, OC_E_JSON);
     byte = (unsigned char)*at;
@@ -392,7 +164,7 @@ static oc_json_token read_string(oc_json *reader, const char *at,
       do {
         size_t invalid;
         int cut;
-        size_t len = utf8_length(at, end, &invalid, &cut);
+        size_t len = oc_utf8_length(at, end, &invalid, &cut);
         /* cut off by the end of the text: it is the quote that is missing */
         if(!len)
           return fail(reader, cut ? end : at, cut ? OC_E_JSON : OC_E_UTF8);
@@ -567,16 +339,40 @@ oc_code oc_json_skip(oc_json *reader, oc_slice *raw) {
 }
 
 /*
+ * Values of fields
+ */
+
+oc_code oc_json_read_string(oc_json *reader, oc_slice *raw, int *found) {
+  oc_json_token token = oc_json_next(reader);
+  if(found)
+    *found = token == OC_JSON_STRING;
+  if(token == OC_JSON_STRING) {
+    *raw = reader->value;
+    return OC_OK;
+  }
+  return token == OC_JSON_ERROR ? reader->error : oc_json_skip(reader, NULL);
+}
+
+oc_code oc_json_read_number(oc_json *reader, double *number) {
+  oc_json_token token = oc_json_next(reader);
+  if(token == OC_JSON_NUMBER) {
+    *number = oc_json_number(reader);
+    return OC_OK;
+  }
+  return token == OC_JSON_ERROR ? reader->error : oc_json_skip(reader, NULL);
+}
+
+/*
  * Strings
  */
 
 const char *oc_json_string_end(const char *at, const char *end,
                                oc_letters *letters) {
-  uint64_t high = HIGH_BITS;
+  uint64_t high = OC_HIGH_BITS;
 
   *letters = OC_LETTERS_PLAIN;
   for(;;) {
-    at = find_special(at, end, high);
+    at = oc_find_special(at, end, high);
     if(at == end)
       return NULL;
     if(*at == '"')
@@ -637,8 +433,8 @@ static size_t decode_step(const char **at, const char *end, char *bytes) {
     *at += step;
   }
   else if(is_high(unit) || is_low(unit))
-    unit = REPLACEMENT;
-  return utf8_encode(bytes, unit);
+    unit = OC_REPLACEMENT;
+  return oc_utf8_encode(bytes, unit);
 }
 
 int oc_json_decodes_to(oc_slice raw, const char *text, size_t len) {
@@ -711,7 +507,7 @@ oc_code oc_json_unescape(oc_slice raw, oc_buf *out, unsigned *pending) {
     if(*at != '\\') {
       if(held) {
         held = 0;
-        code = put_character(out, REPLACEMENT);
+        code = oc_utf8_put(out, OC_REPLACEMENT);
         continue;
       }
       stop = memchr(at, '\\', (size_t)(end - at));
@@ -728,18 +524,18 @@ oc_code oc_json_unescape(oc_slice raw, oc_buf *out, unsigned *pending) {
     }
     at += step;
     if(held && is_low(unit)) {
-      code = put_character(out, join_surrogates(held, unit));
+      code = oc_utf8_put(out, join_surrogates(held, unit));
       held = 0;
       continue;
     }
     if(held)
-      code = put_character(out, REPLACEMENT);
+      code = oc_utf8_put(out, OC_REPLACEMENT);
     held = is_high(unit) ? unit : 0;
     if(!held && !code)
-      code = put_character(out, is_low(unit) ? REPLACEMENT : unit);
+      code = oc_utf8_put(out, is_low(unit) ? OC_REPLACEMENT : unit);
   }
   if(held && !pending && !code)
-    code = put_character(out, REPLACEMENT);
+    code = oc_utf8_put(out, OC_REPLACEMENT);
   if(code) {
     out->len = before;
     return code;
@@ -747,325 +543,4 @@ oc_code oc_json_unescape(oc_slice raw, oc_buf *out, unsigned *pending) {
   if(pending)
     *pending = held;
   return OC_OK;
-}
-
-/* Appends the escape of a control character, a quote or a backslash. */
-static oc_code put_escape(oc_buf *out, unsigned char byte) {
-  static const char hex[] = "0123456789abcdef";
-  char text[6] = { '\\', 'u', '0', '0', '0', '0' };
-
-  if(short_escape[byte]) {
-    text[1] = short_escape[byte];
-    return oc_buf_append(out, text, 2);
-  }
-  text[4] = hex[byte >> 4];
-  text[5] = hex[byte & 15];
-  return oc_buf_append(out, text, 6);
-}
-
-/* The inside of a string. */
-static oc_code put_text(oc_buf *out, const char *at, const char *end) {
-  oc_code code = OC_OK;
-  while(at < end && !code) {
-    const char *stop = find_special(at, end, 0);
-    code = oc_buf_append(out, at, (size_t)(stop - at));
-    at = stop;
-    if(at < end && !code)
-      code = put_escape(out, (unsigned char)*at++);
-  }
-  return code;
-}
-
-/*
- * The inside of a string up to the first byte that is no ASCII, in one pass.
- * Returns where that is, or `end`.
- */
-static const char *put_ascii(oc_buf *out, const char *at, const char *end,
-                             oc_code *code) {
-  while(at < end && !*code) {
-    const char *stop = find_special(at, end, HIGH_BITS);
-    *code = oc_buf_append(out, at, (size_t)(stop - at));
-    at = stop;
-    if(at == end || (unsigned char)*at >= 0x80 || *code)
-      break;
-    *code = put_escape(out, (unsigned char)*at++);
-  }
-  return at;
-}
-
-oc_code oc_json_write_string(oc_buf *out, const char *text, size_t len) {
-  const size_t before = out->len;
-  oc_code code = oc_buf_putc(out, '"');
-  const char *end;
-
-  if(!len)
-    text = "";
-  end = text + len;
-
-  /* in pieces: what is read is still in the cache when it is written */
-  while(text < end && !code) {
-    size_t left = (size_t)(end - text);
-    size_t piece = left < WRITE_PIECE ? left : WRITE_PIECE;
-    const char *stop = put_ascii(out, text, text + piece, &code);
-    if(stop < text + piece && !code) {
-      size_t rest = piece - (size_t)(stop - text);
-      size_t valid = oc_utf8_valid_prefix(stop, rest);
-      /* the piece may end within a character */
-      if(valid < rest && (piece == left || rest - valid > 3))
-        code = OC_E_UTF8;
-      else
-        code = put_text(out, stop, stop + valid);
-      stop += valid;
-    }
-    text = stop;
-  }
-  if(!code)
-    code = oc_buf_putc(out, '"');
-  if(code)
-    out->len = before;
-  return code;
-}
-
-/*
- * Numbers
- */
-
-/* Largest power of ten that is exact in a double. */
-#define EXACT_POWER 22
-
-/*
- * More significant digits than this never change the nearest double, except
- * by being there at all (767 is the most that a tie can have).
- */
-#define DIGITS_MAX 768
-
-/* Exponents are kept in this range while they are read. */
-#define EXPONENT_MAX INT64_C(1000000000000000)
-
-#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD == 0
-#define EXACT_ARITHMETIC 1
-#else
-#define EXACT_ARITHMETIC 0      /* x87: results are rounded twice */
-#endif
-
-/* The text of a number taken apart. */
-struct decimal {
-  const char *digits;     /* first digit */
-  const char *stop;       /* behind the last digit of the fraction */
-  int64_t exponent;       /* as written, 0: none */
-  int negative;
-};
-
-static struct decimal split_number(oc_slice number) {
-  const char *at = number.text;
-  const char *end = at + number.len;
-  struct decimal d;
-  int minus = 0;
-
-  d.negative = at < end && *at == '-';
-  at += d.negative;
-  d.digits = at;
-  while(at < end && (is_digit(*at) || *at == '.'))
-    at++;
-  d.stop = at;
-  d.exponent = 0;
-  if(at < end)
-    at++;                                   /* e or E */
-  if(at < end && (*at == '+' || *at == '-'))
-    minus = *at++ == '-';
-  for(; at < end && is_digit(*at); at++)
-    if(d.exponent < EXPONENT_MAX)
-      d.exponent = d.exponent * 10 + (*at - '0');
-  if(minus)
-    d.exponent = -d.exponent;
-  return d;
-}
-
-/*
- * Correct for any number of digits. strtod() is handed an integer with an
- * exponent, so that no locale's decimal point can come into it.
- */
-static double parse_slowly(const struct decimal *d) {
-  char text[DIGITS_MAX + 32];
-  size_t len = 0;
-  int64_t exponent = d->exponent;
-  int fraction = 0;
-  int rest = 0;
-  const char *at;
-
-  for(at = d->digits; at < d->stop; at++) {
-    if(*at == '.') {
-      fraction = 1;
-      continue;
-    }
-    exponent -= fraction;
-    if(!len && *at == '0')
-      continue;
-    if(len < DIGITS_MAX)
-      text[len++] = *at;
-    else {
-      rest |= *at != '0';
-      exponent++;
-    }
-  }
-  if(!len)
-    return 0;
-  if(rest) {
-    text[len++] = '1';
-    exponent--;
-  }
-  /* far outside of what a double can hold with DIGITS_MAX digits */
-  if(exponent > 9999)
-    exponent = 9999;
-  else if(exponent < -9999)
-    exponent = -9999;
-  snprintf(text + len, sizeof text - len, "e%d", (int)exponent);
-  return strtod(text, NULL);
-}
-
-double oc_json_parse_number(oc_slice number) {
-  static const double power[EXACT_POWER + 1] = {
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12,
-    1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22
-  };
-  const uint64_t exact = UINT64_C(1) << 53;
-  const struct decimal d = split_number(number);
-  uint64_t mantissa = 0;
-  int64_t exponent = d.exponent;
-  int digits = 0;               /* significant ones */
-  int fraction = 0;
-  double value;
-  const char *at;
-
-  for(at = d.digits; at < d.stop && digits < 20; at++) {
-    if(*at == '.') {
-      fraction = 1;
-      continue;
-    }
-    mantissa = mantissa * 10 + (unsigned)(*at - '0');
-    digits += digits || *at != '0';
-    exponent -= fraction;
-  }
-  if(digits < 20 && !mantissa)
-    value = 0;
-  else if(digits < 20 && !exponent &&
-          (EXACT_ARITHMETIC || mantissa <= exact))
-    value = (double)mantissa;
-  else if(digits < 20 && EXACT_ARITHMETIC && mantissa <= exact &&
-          exponent >= -EXACT_POWER && exponent <= EXACT_POWER)
-    value = exponent < 0 ? (double)mantissa / power[-exponent]
-                         : (double)mantissa * power[exponent];
-  else
-    value = parse_slowly(&d);
-  return d.negative ? -value : value;
-}
-
-double oc_json_number(const oc_json *reader) {
-  return oc_json_parse_number(reader->value);
-}
-
-/*
- * Makes what printf's %g wrote JSON, as short as it goes: whatever bytes the
- * locale has for a decimal point become '.', and the exponent loses its plus
- * sign and leading zeros. Returns the new length.
- */
-static size_t tidy_number(char *text) {
-  const char *from = text;
-  char *to = text;
-
-  if(*from == '-')
-    *to++ = *from++;
-  while(is_digit(*from))
-    *to++ = *from++;
-  if(*from && *from != 'e') {
-    *to++ = '.';
-    while(*from && !is_digit(*from))
-      from++;
-    while(is_digit(*from))
-      *to++ = *from++;
-  }
-  if(*from == 'e') {
-    *to++ = *from++;
-    if(*from == '-')
-      *to++ = *from++;
-    while(*from == '+' || *from == '0')
-      from++;
-    while(is_digit(*from))
-      *to++ = *from++;
-  }
-  return (size_t)(to - text);
-}
-
-/* Writes an integer of at most 2^53, right to left; returns its start. */
-static char *write_integer(char *end, int64_t value) {
-  uint64_t rest = (uint64_t)(value < 0 ? -value : value);
-
-  do {
-    *--end = (char)('0' + rest % 10);
-    rest /= 10;
-  } while(rest);
-  return end;
-}
-
-oc_code oc_json_write_number(oc_buf *out, double number) {
-  const double exact = 9007199254740992.0;      /* 2^53 */
-  const double size = fabs(number);
-  char text[64];
-  oc_slice written;
-  int precision;
-
-  if(!isfinite(number))
-    return OC_E_JSON;
-  if(size <= exact && (double)(int64_t)number == number) {
-    char *end = text + sizeof text;
-    char *at = write_integer(end, (int64_t)number);
-    if(signbit(number))                         /* also of -0 */
-      *--at = '-';
-    return oc_buf_append(out, at, (size_t)(end - at));
-  }
-  written.text = text;
-  if(size > exact && size < 1e21) {             /* integral, all digits */
-    int len = snprintf(text, sizeof text, "%.0f", number);
-    return oc_buf_append(out, text, (size_t)len);
-  }
-  /* 15 digits are never too many, but where doubles lose precision */
-  precision = size < DBL_MIN ? 1 : 15;
-  for(;;) {
-    snprintf(text, sizeof text, "%.*g", precision, number);
-    written.len = tidy_number(text);
-    if(precision == 17 || oc_json_parse_number(written) == number)
-      break;
-    precision++;
-  }
-  return oc_buf_append(out, text, written.len);
-}
-
-/*
- * Values of fields
- */
-
-oc_code oc_json_read_string(oc_json *reader, oc_slice *raw, int *found) {
-  oc_json_token token = oc_json_next(reader);
-  if(found)
-    *found = token == OC_JSON_STRING;
-  if(token == OC_JSON_STRING) {
-    *raw = reader->value;
-    return OC_OK;
-  }
-  return token == OC_JSON_ERROR ? reader->error : oc_json_skip(reader, NULL);
-}
-
-oc_code oc_json_read_number(oc_json *reader, double *number) {
-  oc_json_token token = oc_json_next(reader);
-  if(token == OC_JSON_NUMBER) {
-    *number = oc_json_number(reader);
-    return OC_OK;
-  }
-  return token == OC_JSON_ERROR ? reader->error : oc_json_skip(reader, NULL);
-}
-
-oc_code oc_json_write_field(oc_buf *out, const char *prefix,
-                            const oc_buf *text) {
-  oc_code code = oc_buf_puts(out, prefix);
-  return code ? code : oc_json_write_string(out, text->data, text->len);
 }

@@ -146,12 +146,4 @@ oc_code oc_json_write_field(oc_buf *out, const char *prefix,
  */
 oc_code oc_json_write_number(oc_buf *out, double number);
 
-/*
- * Length of the valid UTF-8 prefix (RFC 3629: no surrogates, no overlong
- * forms, at most U+10FFFF); `len` when all of it is valid.
- */
-size_t oc_utf8_valid_prefix(const char *text, size_t len);
-/* Appends the text with each invalid part replaced by U+FFFD. */
-oc_code oc_utf8_sanitize(oc_buf *out, const char *text, size_t len);
-
 #endif

@@ -5,6 +5,7 @@
 
 #include "oc_alloc.h"
 #include "oc_measure.h"
+#include "oc_utf8.h"
 
 static const char *const roles[OC_ROLE_COUNT] = {
 #define X(symbol, name) name,

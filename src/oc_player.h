@@ -11,13 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "oc_buf.h"
 #include "oc_error.h"
 #include "oc_json.h"
+#include "oc_recording.h"
 
 typedef struct oc_player oc_player;
-/* One recording being played; borrowed from its player. */
-typedef struct oc_recording oc_recording;
 
 typedef struct oc_player_options {
   const char *path;
@@ -53,30 +51,6 @@ const oc_recording *oc_player_find(oc_player *player,
    from `*at` on, which moves behind it. NULL: no more. */
 const oc_recording *oc_player_left(const oc_player *player, size_t *at);
 
-/* {==== a recording ==== */
-
-size_t oc_recording_line(const oc_recording *recording);
-const char *oc_recording_method(const oc_recording *recording);
-const char *oc_recording_path(const oc_recording *recording);
-int oc_recording_attempt(const oc_recording *recording);
-/* The body of the request as JSON text in a fixed form; empty: none. */
-oc_slice oc_recording_body(const oc_recording *recording);
-
-int oc_recording_status(const oc_recording *recording);
-/* Seconds until the connection was there, below 0: not known. */
-double oc_recording_connect(const oc_recording *recording);
-/* The next line of the head from `*at` on; 0: that were all. */
-int oc_recording_head(const oc_recording *recording, size_t *at,
-                      oc_slice *line);
-size_t oc_recording_pieces(const oc_recording *recording);
-oc_slice oc_recording_piece(const oc_recording *recording, size_t index);
-/* Whether a piece came together with the one before it. */
-int oc_recording_is_same(const oc_recording *recording, size_t index);
-/* How the transfer failed, OC_OK: it did not; `message` is borrowed,
-   `retryable` is below 0 when it was not said. */
-oc_code oc_recording_error(const oc_recording *recording,
-                           const char **message, int *retryable);
-
 /*
  * Milliseconds between the request and the head, or a piece (behind the last
  * one: the end), at the player's speed.
@@ -85,15 +59,9 @@ int64_t oc_recording_head_due(const oc_player *player,
                               const oc_recording *recording);
 int64_t oc_recording_due(const oc_player *player,
                          const oc_recording *recording, size_t index);
-/* Whether the end was seen together with the last piece. */
-int oc_recording_ends_with_piece(const oc_recording *recording);
-/* How long the client waited before it sent the request again: as it was,
-   below 0: not known; and how long that takes at the player's speed. */
-int64_t oc_recording_retry(const oc_recording *recording);
+/* How long as many recorded milliseconds take at the player's speed. */
 int64_t oc_player_scale(const oc_player *player, int64_t ms);
 /* Whether nothing waits. */
 int oc_player_is_instant(const oc_player *player);
-
-/* }==== */
 
 #endif

@@ -16,6 +16,7 @@
 #include "oc_clock.h"
 #include "oc_redact.h"
 #include "oc_tree.h"
+#include "oc_utf8.h"
 
 /* Pieces of what is no stream that come within so many ms are one. */
 #define TOGETHER_MS 100

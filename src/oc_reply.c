@@ -5,6 +5,7 @@
 
 #include "oc_alloc.h"
 #include "oc_api_error.h"
+#include "oc_utf8.h"
 
 /* {==== life ==== */
 

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "oc_api_error.h"
+#include "oc_utf8.h"
 
 /* Headers of one response, and of an error body: more is not read. */
 #define MAX_HEADERS (256 * 1024)

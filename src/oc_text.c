@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "oc_utf8.h"
+
 /* U+FFFD */
 #define REPLACEMENT "\xEF\xBF\xBD"
 

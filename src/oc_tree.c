@@ -8,6 +8,7 @@
 #include "oc_alloc.h"
 #include "oc_redact.h"
 #include "oc_sha256.h"
+#include "oc_utf8.h"
 
 /* Longer base64 is not kept. */
 #define BASE64_MAX 1024

@@ -6,6 +6,7 @@
 #include "../../src/oc_alloc.h"
 #include "../../src/oc_api_error.h"
 #include "../../src/oc_json.h"
+#include "../../src/oc_utf8.h"
 
 static void read_error(oc_error *error, int status, const char *body,
                        size_t len) {

@@ -6,6 +6,7 @@
 
 #include "../../src/oc_alloc.h"
 #include "../../src/oc_reply.h"
+#include "../../src/oc_utf8.h"
 
 #define MAX 100000
 

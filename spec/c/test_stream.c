@@ -13,6 +13,7 @@
 #include "../../src/oc_random.h"
 #include "../../src/oc_reply.h"
 #include "../../src/oc_sse.h"
+#include "../../src/oc_utf8.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 

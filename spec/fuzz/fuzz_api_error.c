@@ -9,6 +9,7 @@
 
 #include "../../src/oc_api_error.h"
 #include "../../src/oc_secret.h"
+#include "../../src/oc_utf8.h"
 
 static int is_valid(const char *text) {
   size_t len = strlen(text);

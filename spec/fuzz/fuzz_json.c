@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../src/oc_utf8.h"
+
 #define PLENTY ((size_t)1 << 26)
 
 /* Reads one value and writes it, token by token. The reader's last token. */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../src/oc_utf8.h"
+
 static void check_calls(const oc_message *message) {
   oc_calls calls;
   oc_slice id;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../src/oc_text.h"
+#include "../../src/oc_utf8.h"
 
 /* Behind the escape or byte at `at`; `at` is within a valid raw string. */
 static size_t step(const char *raw, size_t at) {
