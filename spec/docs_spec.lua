@@ -6,6 +6,7 @@ local core = require "opperchat.core"
 require "opperchat.conversation"    -- which makes the methods
 local options = require "opperchat.options"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 
 local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
@@ -19,16 +20,9 @@ local PAGES = {
 -- Seconds for one program; checkers of memory are slow.
 local LIMIT = (os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS")) and 120 or 20
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 local texts, all_text = {}, ""
 for _, page in ipairs(PAGES) do
-  texts[page] = read(page)
+  texts[page] = shell.read_file(page)
   all_text = all_text .. texts[page]
 end
 
@@ -71,37 +65,18 @@ local function promises_of(block)
   return promises
 end
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
-local has_timeout = os.execute("command -v timeout >/dev/null 2>&1")
-has_timeout = has_timeout == true or has_timeout == 0
+local has_timeout = shell.has("timeout")
 
 -- What a program prints, and its exit code; without a server it has no key either.
 local function run(block, url)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(block.code)
-  file:close()
-  local pipe = assert(io.popen("{ env "
-    .. (url and "OPPER_API_KEY=key-of-the-docs OPPER_BASE_URL=" .. quote(url)
+  local path = shell.write_file(os.tmpname(), block.code)
+  local output, status = shell.run("env "
+    .. (url and "OPPER_API_KEY=key-of-the-docs OPPER_BASE_URL=" .. shell.quote(url)
       or "-u OPPER_API_KEY -u OPPER_BASE_URL") .. " "
     .. (has_timeout and "timeout -k 1 " .. LIMIT .. " " or "")
-    .. quote(interpreter()) .. " spec/support/docs_host.lua " .. quote(path)
-    .. "; } 2>&1 </dev/null; echo \"exit=$?\""))
-  local output = pipe:read("*a")
-  pipe:close()
+    .. shell.quote(shell.interpreter()) .. " spec/support/docs_host.lua " .. shell.quote(path))
   os.remove(path)
-  return output:match("^(.*)exit=(%d+)\n$")
+  return output, status
 end
 
 local function completion(message, reason)
@@ -342,7 +317,7 @@ end)
 -- Classes of types.lua: { parents = {...}, fields = {...}, methods = {...} }.
 local function read_types()
   local classes, by_variable, class = {}, {}, nil
-  for line in read("lua/opperchat/types.lua"):gmatch("[^\n]+") do
+  for line in shell.read_file("lua/opperchat/types.lua"):gmatch("[^\n]+") do
     local name, parents = line:match("^%-%-%-@class ([%w._]+):?(.*)$")
     local variable = line:match("^local (%w+) = {}$")
     local owner, method = line:match("^function (%w+)[.:]([%w_]+)%(")
@@ -483,13 +458,13 @@ describe("types.lua and the documentation", function()
       end
     end
     -- written down twice, for the reader of the file and for the editor
-    for name in read("lua/opperchat/errors.lua"):gmatch("%-%-%-@field ([%w_]+)") do
+    for name in shell.read_file("lua/opperchat/errors.lua"):gmatch("%-%-%-@field ([%w_]+)") do
       assert.truthy(classes["opperchat.Error"].fields[name], name)
     end
   end)
 
   it("know every kind and code of an error", function()
-    local header, page = read("src/oc_error.h"), texts["docs/errors.md"]
+    local header, page = shell.read_file("src/oc_error.h"), texts["docs/errors.md"]
     local kinds = 0
     for symbol, name in header:gmatch("X%(([A-Z]+), \"(%l+)\"%)") do
       kinds = kinds + 1
@@ -514,7 +489,7 @@ describe("types.lua and the documentation", function()
     local pipe = assert(io.popen("ls lua/opperchat/policy/*.lua lua/opperchat/compaction.lua "
       .. "lua/opperchat/limits.lua"))
     for path in pipe:lines() do
-      for kind, name in read(path):gmatch("errors%.new%(\"(%l+)\",%s*\"([%l_]+)\"") do
+      for kind, name in shell.read_file(path):gmatch("errors%.new%(\"(%l+)\",%s*\"([%l_]+)\"") do
         codes = codes + 1
         local section = texts["docs/errors.md"]:match("\n## " .. kind .. "\n(.-)\n## ")
         assert.truthy(section and lists(section, name), kind .. " " .. name)
@@ -527,7 +502,7 @@ describe("types.lua and the documentation", function()
 
   it("know what keeping gives", function()
     local page = texts["docs/keeping.md"]
-    local source = read("lua/opperchat/keeping.lua")
+    local source = shell.read_file("lua/opperchat/keeping.lua")
     for kind, name in source:gmatch("errors%.new%(\"(%l+)\", \"([%l_]+)\"") do
       local section = texts["docs/errors.md"]:match("\n## " .. kind .. "\n(.-)\n## ")
       assert.truthy(section and lists(section, name), kind .. " " .. name)
@@ -558,7 +533,7 @@ describe("types.lua and the documentation", function()
       keep = "KeepOptions", fit = "FitOptions", shrink = "ShrinkOptions",
       summarize = "SummarizeOptions", remember = "RememberOptions",
     } do
-      local source = read("lua/opperchat/policy/" .. name .. ".lua")
+      local source = shell.read_file("lua/opperchat/policy/" .. name .. ".lua")
       local known = {}
       for option in source:match("check%.options%(.-\n(.-)\n  }%)"):gmatch("\n?    ([%l_]+) = {") do
         known[#known + 1] = option
@@ -605,7 +580,7 @@ describe("types.lua and the documentation", function()
         assert.truthy(lists(page, name), name)
       end
     end
-    for name in read("lua/opperchat/doctor.lua"):gmatch('add%(report, "([%l]+)"') do
+    for name in shell.read_file("lua/opperchat/doctor.lua"):gmatch('add%(report, "([%l]+)"') do
       assert.truthy(lists(page, name), name)
     end
     for _, name in ipairs{ "env", "file", "command" } do
@@ -619,7 +594,7 @@ describe("types.lua and the documentation", function()
     local count = 0
     for name in pipe:lines() do
       local module = name:match("^(.*)%.lua$")
-      if module and read("lua/opperchat/loop/" .. name):find("%.attach%(client") then
+      if module and shell.read_file("lua/opperchat/loop/" .. name):find("%.attach%(client") then
         count = count + 1
         local mention = 'require("opperchat.loop.' .. module .. '")'
         assert.truthy(texts["docs/drivers.md"]:find(mention, 1, true), name)

@@ -3,24 +3,13 @@
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local Tls = require "spec.support.tls"
 
 local KEY = "op-5ecret-Key.0123456789"
 
 -- Under valgrind everything takes its time.
 local SLOW = os.getenv("OPPERCHAT_SLOW") and 8 or 1
-
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
 
 local function event(text, reason)
   return ('data: {"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":%s}]}\n\n')
@@ -211,10 +200,7 @@ describe("the doctor", function()
     end)
 
     it("about a key that others can read", function()
-      local path = os.tmpname()
-      local file = assert(io.open(path, "w"))
-      file:write(KEY, "\n")
-      file:close()
+      local path = shell.write_file(os.tmpname(), KEY .. "\n")
       os.execute("chmod 644 " .. path)
       server:reply(MODELS)
       stream_well()
@@ -358,44 +344,32 @@ describe("the doctor", function()
     assert.is_false(pcall(opperchat.doctor, { client = opperchat.conversation() }))
   end)
 
-  -- What a program prints that runs it with these variables.
-  local function child(environment, program)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(program)
-    file:close()
-    local words = { "env -u OPPER_API_KEY -u OPPER_BASE_URL" }
-    for name, value in pairs(environment) do
-      words[#words + 1] = name .. "=" .. quote(value)
-    end
-    local pipe = assert(io.popen(table.concat(words, " ") .. " " .. interpreter() .. " " .. path
-      .. " 2>&1 </dev/null"))
-    local output = pipe:read("*a")
-    pipe:close()
-    os.remove(path)
-    return output
+  -- What a program prints that examines the default client with these variables.
+  local function examine_with(variables)
+    return (shell.run_lua('os.exit(require("opperchat").doctor{ timeout = 10 }.ok and 0 or 1)',
+      shell.env(variables)))
   end
-
-  local PROGRAM = 'os.exit(require("opperchat").doctor{ timeout = 10 }.ok and 0 or 1)'
 
   it("examines the default client", function()
     server:reply(MODELS)
     stream_well()
-    local output = child({ OPPER_API_KEY = KEY, OPPER_BASE_URL = server.url }, PROGRAM)
+    local output = examine_with { OPPER_API_KEY = KEY, OPPER_BASE_URL = server.url }
     assert.truthy(output:find("environment variable OPPER_API_KEY", 1, true), output)
     assert.truthy(output:find("\nAll is well.\n$"), output)
     assert.falsy(output:find(KEY, 1, true) or output:find("\27", 1, true), output)
-    output = child({ OPPER_BASE_URL = "ftp://x" }, PROGRAM)
+    output = examine_with { OPPER_BASE_URL = "ftp://x" }
     assert.truthy(output:find("fail  client", 1, true), output)
     assert.truthy(output:find("OPPER_BASE_URL", 1, true), output)
-    output = child({ OPPER_API_KEY = KEY .. "\1", OPPER_BASE_URL = server.url }, PROGRAM)
+    output = examine_with { OPPER_API_KEY = KEY .. "\1", OPPER_BASE_URL = server.url }
     assert.truthy(output:find("fail  client", 1, true), output)
     assert.falsy(output:find(KEY, 1, true), output)
   end)
 
   it("knows proxies of the environment", function()
-    local output = child({ http_proxy = "http://joe:s3same@127.0.0.1:9", no_proxy = "example.com",
-      OPPER_BASE_URL = "http://opper.invalid/v1" }, PROGRAM)
+    local output = examine_with {
+      http_proxy = "http://joe:s3same@127.0.0.1:9", no_proxy = "example.com",
+      OPPER_BASE_URL = "http://opper.invalid/v1",
+    }
     assert.truthy(output:find("http://127.0.0.1:9 (http_proxy)", 1, true), output)
     assert.falsy(output:find("s3same", 1, true), output)
   end)

@@ -4,6 +4,7 @@
 local core = require "opperchat.core"
 local kept = require "spec.support.kept"
 local opperchat = require "opperchat"
+local shell = require "spec.support.shell"
 local store = require "opperchat.store"
 
 local policy = opperchat.policy
@@ -253,8 +254,9 @@ end)
 -- Programs ------------------------------------------------------------------------
 
 local function child(mode, path, kind)
-  return kept.interpreter() .. " spec/support/keeping_child.lua " .. mode .. " "
-    .. kept.quote(kept.server.url) .. " " .. kept.quote(path) .. " " .. (kind or "none") .. " 2>&1"
+  local quote = shell.quote
+  return quote(shell.interpreter()) .. " spec/support/keeping_child.lua " .. mode .. " "
+    .. quote(kept.server.url) .. " " .. quote(path) .. " " .. (kind or "none") .. " 2>&1"
 end
 
 describe("a program", function()

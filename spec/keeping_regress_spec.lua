@@ -2,6 +2,7 @@
 local chats = require "spec.support.chats"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
+local shell = require "spec.support.shell"
 
 local policy = opperchat.policy
 
@@ -10,12 +11,10 @@ teardown(chats.stop)
 before_each(chats.begin)
 after_each(chats.finish)
 
-local folder = os.tmpname()
-os.remove(folder)
-assert(os.execute("mkdir " .. folder))
+local folder = shell.new_folder()
 
 teardown(function()
-  os.execute("rm -r " .. folder)
+  shell.remove_folder(folder)
 end)
 
 -- What the server answers next, with what it says it took.
@@ -33,9 +32,7 @@ local function new_path()
 end
 
 local function write(path, ...)
-  local file = assert(io.open(path, "w"))
-  file:write(table.concat({ ... }, "\n"), "\n")
-  file:close()
+  shell.write_file(path, table.concat({ ... }, "\n") .. "\n")
 end
 
 -- What the file says the conversation is.
@@ -188,7 +185,7 @@ describe("turns and files", function()
     local chat = assert(chats.new { journal = path })
     chat:append("user", "x")
     local link = new_path()
-    assert(os.execute("ln -s " .. path .. " " .. link))
+    shell.must("ln -s " .. path .. " " .. link)
     for _, other in ipairs { path, link, folder .. "/./" .. path:match("[^/]+$") } do
       local worked, err = pcall(chat.save, chat, other)
       assert.is_false(worked, other)

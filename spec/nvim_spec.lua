@@ -2,6 +2,7 @@
 -- stream in. What the plugin does is in nvim_plugin_spec.
 
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local support = require "spec.support.nvim"
 
 if not support.is_there() then
@@ -37,13 +38,13 @@ describe("opperchat.loop.nvim", function()
 
   setup(function()
     support.build()
-    folder = support.folder()
+    folder = shell.new_folder()
     server = Server.start()
   end)
 
   teardown(function()
     server:stop()
-    os.execute("rm -rf " .. folder)
+    shell.remove_folder(folder)
   end)
 
   before_each(function()
@@ -328,7 +329,7 @@ describe("opperchat.loop.nvim", function()
   end)
 
   it("is enough for a plugin of one's own, such as that of the documentation", function()
-    local page = support.read_file("docs/drivers.md")
+    local page = shell.read_file("docs/drivers.md")
     local plugin = page:match("\n## Neovim\n.-\n```lua\n(.-)\n```")
     stream({ "A fold", " is:\n\n- lines", "\n- out of sight\n" }, 0.02)
     server:reply{ status = 401, body = { error = { message = "no such key" } } }

@@ -4,6 +4,7 @@
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
 
 local text, call, calls, finish = sse.text, sse.call, sse.calls, sse.finish
@@ -1352,28 +1353,14 @@ describe("each request ends exactly once", function()
 end)
 
 describe("a process", function()
-  local interpreter = arg and arg[-1] or "lua5.4"
-  local i = -1
-  while arg and arg[i] do
-    interpreter = arg[i]
-    i = i - 1
-  end
-
-  -- Runs Lua code in a child process: its output and how it ended.
+  -- Runs Lua code in a child process: its output, the last line of which is how
+  -- it ended.
   local function child(code)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(("local URL = %q\n"):format(server.url), [[
+    local output, status = shell.run_lua(("local URL = %q\n"):format(server.url) .. [[
       io.stdout:setvbuf("no")
       local YES = _VERSION == "Lua 5.1" and 0 or true
-    ]], code)
-    file:close()
-    local pipe = assert(io.popen("{ " .. interpreter .. " " .. path
-      .. "; } </dev/null 2>&1; echo \"exit=$?\""))
-    local output = pipe:read("*a")
-    pipe:close()
-    os.remove(path)
-    return output
+    ]] .. code)
+    return output .. "exit=" .. status .. "\n"
   end
 
   it("may exit in the middle of a transfer", function()

@@ -5,35 +5,13 @@ local socket = require "socket"
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local Tls = require "spec.support.tls"
 
 local KEY = "op-5ecret-Key.0123456789"
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
-local function write_file(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  return path
-end
-
-local function read_file(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local interpreter, quote = shell.interpreter, shell.quote
+local read_file, write_file = shell.read_file, shell.write_file
 
 -- Everything that can be reached from a value, as text.
 local function reach(value, found, seen)

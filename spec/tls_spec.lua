@@ -7,6 +7,7 @@ local opperchat = require "opperchat"
 local Proxy = require "spec.support.connect_proxy"
 local socket = require "socket"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local Tls = require "spec.support.tls"
 
 local KEY = "op-5ecret-Key.0123456789"
@@ -15,43 +16,9 @@ local PASSWORD = "wh1sper-Passw0rd"
 -- Under valgrind everything takes its time.
 local SLOW = os.getenv("OPPERCHAT_SLOW") and 8 or 1
 
-local CLEAN = {
-  "OPPER_API_KEY", "OPPER_BASE_URL", "OPPERCHAT_DEBUG", "CURL_CA_BUNDLE", "SSL_CERT_FILE",
-  "SSL_CERT_DIR", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY",
-  "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-}
-
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
 -- What a program prints, its errors among it, that runs with these variables.
 local function child(environment, program)
-  local words = { "env" }
-  for _, name in ipairs(CLEAN) do
-    words[#words + 1] = "-u " .. name
-  end
-  for name, value in pairs(environment) do
-    words[#words + 1] = name .. "=" .. quote(value)
-  end
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(program)
-  file:close()
-  local pipe = assert(io.popen(table.concat(words, " ") .. " " .. interpreter() .. " " .. path
-    .. " </dev/null 2>&1"))
-  local output = pipe:read("*a")
-  pipe:close()
-  os.remove(path)
-  return (output:gsub("\n$", ""))
+  return (shell.run_lua(program, shell.env(environment)):gsub("\n$", ""))
 end
 
 local function completion(content)

@@ -9,16 +9,10 @@ local draft_module = require "opperchat.policy.draft"
 local opperchat = require "opperchat"
 local options = require "opperchat.options"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local types = dofile("docs/generator/types.lua")
 
 local classes, by_name = annotations.classes, annotations.by_name
-
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
 
 local function sorted(set)
   local names = {}
@@ -77,7 +71,7 @@ describe("the annotations", function()
   end)
 
   it("refer to classes that exist", function()
-    local text = read(types.PATH)
+    local text = shell.read_file(types.PATH)
     for name in text:gmatch("[^%w.\"](opperchat%.[%u][%w]*)") do
       assert.truthy(by_name[name], name)
     end
@@ -185,7 +179,7 @@ describe("types.lua", function()
         count = count + 1
         local class = by_name["opperchat.loop." .. name:sub(1, 1):upper() .. name:sub(2)]
         assert.truthy(class, path)
-        local arguments = read(path):match("\nfunction %w+%.attach%((.-)%)")
+        local arguments = shell.read_file(path):match("\nfunction %w+%.attach%((.-)%)")
         assert.equal(#class.functions[1].arguments, select(2, arguments:gsub("[%w]+", "")), path)
       end
     end
@@ -203,7 +197,7 @@ describe("types.lua", function()
   end
 
   it("has what is inside of options", function()
-    local source = read("lua/opperchat/options.lua")
+    local source = shell.read_file("lua/opperchat/options.lua")
     for list, class in pairs{ TIMEOUTS = "Timeouts", GUARD = "Guard" } do
       local known = {}
       for name in source:match("local " .. list .. " = (%b{})"):gmatch("\"([%l_]+)\"") do
@@ -520,20 +514,15 @@ end)
 
 describe("docs/api.md", function()
   it("is what make docs writes", function()
-    local i = 0
-    while arg[i - 1] do
-      i = i - 1
-    end
-    local pipe = assert(io.popen("'" .. arg[i] .. "' docs/generator/api.lua 2>&1"))
-    local page = pipe:read("*a")
-    pipe:close()
-    assert.truthy(page == read("docs/api.md"), "docs/api.md is not up to date: make docs")
+    local page = shell.run(shell.quote(shell.interpreter()) .. " docs/generator/api.lua")
+    assert.truthy(page == shell.read_file("docs/api.md"),
+      "docs/api.md is not up to date: make docs")
   end)
 end)
 
 describe("docs/README.md", function()
   it("leads to each page", function()
-    local index = read("docs/README.md")
+    local index = shell.read_file("docs/README.md")
     local pipe = assert(io.popen("ls docs/*.md"))
     local count = 0
     for path in pipe:lines() do

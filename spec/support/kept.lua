@@ -9,31 +9,12 @@ local Server = require "spec.support.server"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
+local shell = require "spec.support.shell"
 
 local kept = {}
 
-local function shell(command)
-  local done = os.execute(command)
-  assert(done == true or done == 0, command)
-end
-
-function kept.quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
---- The interpreter these specs run on.
-function kept.interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return kept.quote(arg[i])
-end
-
 function kept.begin()
-  kept.folder = os.tmpname()
-  os.remove(kept.folder)
-  shell("mkdir " .. kept.folder)
+  kept.folder = shell.new_folder()
   kept.server = Server.start()
   kept.client = opperchat.client { base_url = kept.server.url, api_key = "op-secret-key",
     max_retries = 0, headers = { ["X-Team"] = "secret-team" } }
@@ -42,7 +23,7 @@ end
 function kept.finish()
   kept.client:close()
   kept.server:stop()
-  shell("rm -rf " .. kept.folder)
+  shell.remove_folder(kept.folder)
 end
 
 -- Files ----------------------------------------------------------------------
@@ -54,19 +35,7 @@ function kept.path(name)
   return path
 end
 
-function kept.read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-function kept.write(path, text)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  assert(file:close())
-  return path
-end
+kept.read, kept.write = shell.read_file, shell.write_file
 
 --- The lines behind the header, decoded.
 function kept.lines(path)
