@@ -6,6 +6,7 @@ local opperchat = require "opperchat"
 local cjson = require("cjson").new()
 local http = require "socket.http"
 local shell = require "spec.support.shell"
+local with = require "spec.support.with"
 
 local peer = "spec/peer"
 local has_node = shell.has("node")
@@ -94,11 +95,7 @@ describe("aimock", function()
   end)
 
   local function converse(more)
-    local given = { client = client, model = "openai/gpt-5-mini" }
-    for name, value in pairs(more or {}) do
-      given[name] = value
-    end
-    return opperchat.conversation(given)
+    return opperchat.conversation(with({ client = client, model = "openai/gpt-5-mini" }, more))
   end
 
   -- Sends as a stream or not; what handlers were told comes third.

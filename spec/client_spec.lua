@@ -53,18 +53,9 @@ local function strings_in(value, found, seen)
 end
 
 describe("a client", function()
-  local server
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
 
   before_each(function()
-    server:reset()
     collectgarbage()
   end)
 

@@ -6,6 +6,7 @@ local socket = require "socket"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 
 local quote = shell.quote
 local root = shell.output_of("pwd"):gsub("\n$", "")
@@ -14,18 +15,10 @@ local root = shell.output_of("pwd"):gsub("\n$", "")
 local LIMIT = (os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS")) and 120 or 20
 
 describe("opperchat", function()
-  local server, folder
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local folder
 
   before_each(function()
-    server:reset()
     folder = shell.new_folder()
   end)
 
@@ -38,14 +31,11 @@ describe("opperchat", function()
   -- What a command line prints and ends with: stdout, stderr, exit code.
   local function run(line, settings)
     settings = settings or {}
-    local environment = {
+    local environment = with({
       HOME = folder, OPPER_BASE_URL = server.url, OPPERCHAT_MODEL = "test/model", NO_COLOR = false,
       OPPERCHAT_DEBUG = false, OPPER_API_KEY = false, XDG_DATA_HOME = false,
       XDG_CONFIG_HOME = false,
-    }
-    for name, value in pairs(settings.env or {}) do
-      environment[name] = value
-    end
+    }, settings.env)
     local words = {}
     for name, value in pairs(environment) do
       words[#words + 1] = value and "export " .. name .. "=" .. quote(value) .. ";"

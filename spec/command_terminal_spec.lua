@@ -5,6 +5,7 @@ local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
 local tmux = require "spec.support.tmux"
+local with = require "spec.support.with"
 
 if not tmux.is_there() then
   describe("opperchat in a terminal", function()
@@ -19,18 +20,10 @@ local HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 local END = sse.finish() .. sse.done
 
 describe("opperchat in a terminal", function()
-  local server, folder, terminal
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local folder, terminal
 
   before_each(function()
-    server:reset()
     folder = shell.new_folder()
   end)
 
@@ -42,14 +35,11 @@ describe("opperchat in a terminal", function()
   local program = quote(shell.interpreter()) .. " " .. quote(root .. "/bin/opperchat") .. " "
 
   local function start(words, environment, columns)
-    local settings = {
+    local settings = with({
       HOME = folder, OPPER_BASE_URL = server.url, OPPERCHAT_MODEL = "test/model",
       XDG_DATA_HOME = false, XDG_CONFIG_HOME = false, NO_COLOR = false, OPPER_API_KEY = false,
       LC_ALL = "C.UTF-8",
-    }
-    for name, value in pairs(environment or {}) do
-      settings[name] = value
-    end
+    }, environment)
     local line = (" " .. words):gsub(" opperchat%f[ ;%z]", function() return " " .. program end)
     terminal = tmux.start(line, settings, columns)
     return terminal

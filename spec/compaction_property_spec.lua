@@ -12,10 +12,7 @@ local policy = opperchat.policy
 local ROUNDS = (os.getenv("OPPERCHAT_GC") or os.getenv("OPPERCHAT_SLOW")) and 8 or 60
 local STEPS = 150
 
-setup(chats.start)
-teardown(chats.stop)
-before_each(chats.begin)
-after_each(chats.finish)
+chats.for_tests()
 
 local seed = 1
 

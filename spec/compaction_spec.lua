@@ -1,4 +1,5 @@
 local chats = require "spec.support.chats"
+local with = require "spec.support.with"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
@@ -6,13 +7,8 @@ local opperchat = require "opperchat"
 local policy = opperchat.policy
 local show, preview, fill, answer = chats.show, chats.preview, chats.fill, chats.answer
 
-setup(chats.start)
-teardown(chats.stop)
-before_each(function()
-  chats.begin()
-  chats.count_bytes()
-end)
-after_each(chats.finish)
+chats.for_tests()
+before_each(chats.count_bytes)
 
 -- Each turn of `fill` costs 2 * (4 + 46) = 100, a request 3.
 local SIZE = 46
@@ -37,11 +33,7 @@ end
 
 -- A policy that summarizes from 850 tokens on, down to 500.
 local function summarize(given)
-  local options = { tokens = 1000 }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
-  return policy.summarize(options)
+  return policy.summarize(with({ tokens = 1000 }, given))
 end
 
 -- A conversation in which it is time: nine turns.
@@ -623,11 +615,7 @@ end)
 
 describe("remember", function()
   local function remember(given)
-    local options = { tokens = 1000 }
-    for name, value in pairs(given or {}) do
-      options[name] = value
-    end
-    return policy.remember(options)
+    return policy.remember(with({ tokens = 1000 }, given))
   end
 
   it("keeps facts in the head and drops the turns", function()

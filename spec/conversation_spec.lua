@@ -4,7 +4,8 @@ local opperchat = require "opperchat"
 
 local unpack = table.unpack or unpack -- luacheck: ignore
 
-local server, client
+local server = Server.for_tests()
+local client
 
 -- A conversation with the test server.
 local function new_chat(given)
@@ -96,17 +97,11 @@ local function last_request()
 end
 
 setup(function()
-  server = Server.start()
   client = opperchat.client { base_url = server.url, api_key = "op-secret", max_retries = 0 }
 end)
 
 teardown(function()
   client:close()
-  server:stop()
-end)
-
-before_each(function()
-  server:reset()
 end)
 
 describe("append", function()

@@ -215,20 +215,11 @@ local SCENES = {
 }
 
 describe("the documentation", function()
-  local server
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
 
   for _, page in ipairs(PAGES) do
     for _, block in ipairs(blocks_of(page)) do
       it("has a program that runs at " .. block.place, function()
-        server:reset()
         for _, scene in ipairs(SCENES) do
           if block.code:find(scene[1], 1, true) then
             scene[2](server)

@@ -5,6 +5,7 @@ local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local Tls = require "spec.support.tls"
+local with = require "spec.support.with"
 
 local KEY = "op-5ecret-Key.0123456789"
 
@@ -25,10 +26,10 @@ local MODELS = { body = { object = "list", data = {
 } } }
 
 describe("the doctor", function()
-  local server, tls, problem
+  local server = Server.for_tests()
+  local tls, problem
 
   setup(function()
-    server = Server.start()
     tls, problem = Tls.start(server.port)
   end)
 
@@ -36,32 +37,23 @@ describe("the doctor", function()
     if tls then
       tls:stop()
     end
-    server:stop()
   end)
 
   before_each(function()
-    server:reset()
     collectgarbage()
   end)
 
   local function client_of(given)
-    local all = { base_url = server.url, api_key = KEY }
-    for name, value in pairs(given or {}) do
-      all[name] = value
-    end
-    return opperchat.client(all)
+    return opperchat.client(with({ base_url = server.url, api_key = KEY }, given))
   end
 
   -- The report on such a client, and its lines by name.
   local function examine(given, more)
     local written = {}
-    local all = {
+    local all = with({
       client = client_of(given), timeout = 5 * SLOW,
       write = function(line) written[#written + 1] = line end,
-    }
-    for name, value in pairs(more or {}) do
-      all[name] = value
-    end
+    }, more)
     local report = opperchat.doctor(all)
     assert.equal(0, all.client:active())
     all.client:close()

@@ -5,20 +5,18 @@ local opperchat = require "opperchat"
 local socket = require "socket"
 local Server = require "spec.support.server"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 
 local HEAD, text = sse.head, sse.text
 local END = sse.finish("stop") .. sse.done
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC")
 local IS_51 = _VERSION == "Lua 5.1" and not rawget(_G, "jit")
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = "k", max_retries = 0 }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.client(given)
+  return opperchat.client(with({ base_url = server.url, api_key = "k", max_retries = 0 }, more))
 end
 
 local function converse(own)
@@ -55,16 +53,7 @@ local function wait_for_held(count)
   end
 end
 
-setup(function()
-  server = Server.start()
-end)
-
-teardown(function()
-  server:stop()
-end)
-
 before_each(function()
-  server:reset()
   client = new_client()
 end)
 

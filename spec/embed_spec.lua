@@ -161,17 +161,16 @@ describe("the static library", function()
 end)
 
 describe("the module in one file", function()
-  local server, folder
+  local server = Server.for_tests()
+  local folder
 
   setup(function()
-    server = Server.start()
     folder = shell.new_folder()
     shell.must(install.make("single"))
     assert(shell.succeeds("cp " .. BUILD .. "/single/opperchat.so " .. quote(folder)))
   end)
 
   teardown(function()
-    server:stop()
     shell.remove_folder(folder)
   end)
 

@@ -2,6 +2,7 @@ local content = require "opperchat.content"
 local history = require "opperchat.history"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
+local with = require "spec.support.with"
 
 -- Under valgrind, or with a collector that never rests.
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC")
@@ -154,11 +155,7 @@ describe("history.check", function()
   end)
 
   local function asking(tool_calls, others)
-    local message = { role = "assistant", tool_calls = tool_calls }
-    for name, value in pairs(others or {}) do
-      message[name] = value
-    end
-    return message
+    return with({ role = "assistant", tool_calls = tool_calls }, others)
   end
 
   it("finds calls that cannot be sent", function()

@@ -18,11 +18,11 @@ print(opperchat.version, source, ...)
 ]]
 
 describe("installing", function()
-  local server, folder, tree
+  local server = Server.for_tests()
+  local folder, tree
 
   -- What is installed is a copy of the sources, with one command more.
   setup(function()
-    server = Server.start()
     folder = shell.new_folder()
     tree = folder .. "/tree"
     assert(shell.succeeds("mkdir " .. quote(tree)))
@@ -41,7 +41,6 @@ describe("installing", function()
   end)
 
   teardown(function()
-    server:stop()
     shell.remove_folder(folder)
   end)
 

@@ -11,11 +11,7 @@ local policy = opperchat.policy
 
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC") or os.getenv("ASAN_OPTIONS")
 
-setup(kept.begin)
-teardown(kept.finish)
-before_each(function()
-  kept.server:reset()
-end)
+kept.for_tests()
 
 -- An error of the store, behind which the conversation is as it was.
 local function failed(chat, before, result, err)

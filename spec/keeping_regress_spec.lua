@@ -6,10 +6,7 @@ local shell = require "spec.support.shell"
 
 local policy = opperchat.policy
 
-setup(chats.start)
-teardown(chats.stop)
-before_each(chats.begin)
-after_each(chats.finish)
+chats.for_tests()
 
 local folder = shell.new_folder()
 

@@ -3,11 +3,7 @@
 local kept = require "spec.support.kept"
 local opperchat = require "opperchat"
 
-setup(kept.begin)
-teardown(kept.finish)
-before_each(function()
-  kept.server:reset()
-end)
+kept.for_tests()
 
 -- Raises exactly this, at the line of the call: `fn` is written on one line.
 local function raises(expected, fn)

@@ -7,11 +7,7 @@ local opperchat = require "opperchat"
 
 local policy = opperchat.policy
 
-setup(kept.begin)
-teardown(kept.finish)
-before_each(function()
-  kept.server:reset()
-end)
+kept.for_tests()
 
 -- Does something to a conversation with a journal, which has to take `count`
 -- lines (1), and leave a file of the very same conversation. Returns the last line.

@@ -4,22 +4,15 @@ local opperchat = require "opperchat"
 local log = require "opperchat.log"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
+local with = require "spec.support.with"
 
 local KEY = "op-5ecret-Key.0123456789"
 
 describe("debug", function()
-  local server, lines
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local lines
 
   before_each(function()
-    server:reset()
     lines = {}
     collectgarbage()
   end)
@@ -29,11 +22,9 @@ describe("debug", function()
   end
 
   local function talk(given)
-    local all = { base_url = server.url, api_key = KEY, debug = write, max_retries = 0 }
-    for name, value in pairs(given or {}) do
-      all[name] = value
-    end
-    local client = opperchat.client(all)
+    local client = opperchat.client(with({
+      base_url = server.url, api_key = KEY, debug = write, max_retries = 0,
+    }, given))
     return opperchat.conversation { client = client, model = "test/model" }, client
   end
 

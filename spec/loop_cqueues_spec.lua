@@ -37,15 +37,8 @@ local function run(cq)
 end
 
 describe("opperchat.loop.cqueues", function()
-  local server, client, cq, detach
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local client, cq, detach
 
   before_each(function()
     client = opperchat.client{ base_url = server.url }
@@ -58,7 +51,6 @@ describe("opperchat.loop.cqueues", function()
       detach = nil
     end
     client:close()
-    server:reset()
   end)
 
   local function conversation(options)

@@ -48,15 +48,8 @@ local function run_loop()
 end
 
 describe("opperchat.loop.luv", function()
-  local server, client, detach
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local client, detach
 
   before_each(function()
     client = opperchat.client{ base_url = server.url }
@@ -69,7 +62,6 @@ describe("opperchat.loop.luv", function()
     end
     client:close()
     run_loop()
-    server:reset()
   end)
 
   local function conversation(options)

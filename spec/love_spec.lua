@@ -121,18 +121,17 @@ describe("the villagers of the LÖVE example", function()
   local opperchat = require "opperchat"
   local offline = dofile("examples/support/offline.lua")
   local Npc, World, cast, gossip, tools
-  local server, village, folder
+  local server = Server.for_tests()
+  local village, folder
 
   setup(function()
     Npc, World, cast, gossip, tools = load_game("npc", "world", "cast", "gossip", "tools")
     gossip.breath = 0
-    server = Server.start()
     village = offline.start(nil, 0)
     folder = shell.new_folder()
   end)
 
   teardown(function()
-    server:stop()
     village:stop()
     shell.remove_folder(folder)
   end)
@@ -158,7 +157,6 @@ describe("the villagers of the LÖVE example", function()
   end
 
   before_each(function()
-    server:reset()
     begin(server.url)
   end)
 
@@ -475,15 +473,14 @@ describe("examples/love in LÖVE", function()
   -- 16 ms; what the conversations take of it is to be hardly noticed.
   local MOST_OF_POLL, MOST_OF_UPDATE = 0.006, 0.016
 
-  local server, folder
+  local server = Server.for_tests()
+  local folder
 
   setup(function()
-    server = Server.start()
     folder = shell.new_folder()
   end)
 
   teardown(function()
-    server:stop()
     shell.remove_folder(folder)
   end)
 

@@ -149,22 +149,17 @@ end
 -- The specs -----------------------------------------------------------------
 
 describe("media", function()
-  local server, client
+  local server = Server.for_tests()
+  local client
 
   setup(function()
     folder = shell.new_folder()
-    server = Server.start()
     client = opperchat.client{ base_url = server.url, api_key = "test" }
   end)
 
   teardown(function()
     client:close()
-    server:stop()
     shell.remove_folder(folder)
-  end)
-
-  before_each(function()
-    server:reset()
   end)
 
   local function new_chat()

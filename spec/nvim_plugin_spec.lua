@@ -29,21 +29,16 @@ end
 ]]
 
 describe("the plugin for Neovim", function()
-  local server, folder
+  local server = Server.for_tests()
+  local folder
 
   setup(function()
     support.build()
     folder = shell.new_folder()
-    server = Server.start()
   end)
 
   teardown(function()
-    server:stop()
     shell.remove_folder(folder)
-  end)
-
-  before_each(function()
-    server:reset()
   end)
 
   -- With the plugin on the runtimepath, sourced as at every start.

@@ -34,21 +34,16 @@ end
 ]]
 
 describe("opperchat.loop.nvim", function()
-  local server, folder
+  local server = Server.for_tests()
+  local folder
 
   setup(function()
     support.build()
     folder = shell.new_folder()
-    server = Server.start()
   end)
 
   teardown(function()
-    server:stop()
     shell.remove_folder(folder)
-  end)
-
-  before_each(function()
-    server:reset()
   end)
 
   -- Runs a script in a Neovim of its own; returns what it put into `results`.

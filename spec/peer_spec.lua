@@ -428,15 +428,7 @@ describe("beside the official npm client", function()
   end
 
   local opperchat = require "opperchat"
-  local server
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
 
   -- Request bodies that arrive while `work` runs, which first has the answer
   -- of the case queued.

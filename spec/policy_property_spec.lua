@@ -6,6 +6,7 @@ local errors = require "opperchat.errors"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 local policy = require "opperchat.policy"
+local with = require "spec.support.with"
 
 local ROUNDS = os.getenv("OPPERCHAT_GC") and 150 or os.getenv("OPPERCHAT_SLOW") and 400 or 4000
 
@@ -209,11 +210,8 @@ end
 local client = opperchat.client { base_url = "http://127.0.0.1:1/v1", api_key = "x" }
 
 local function new_draft(chat, given)
-  local made = { of = { client = client, fields = 0 }, reserve = 0, is_forced = false,
-    can_ask = false, ask = error }
-  for name, value in pairs(given) do
-    made[name] = value
-  end
+  local made = with({ of = { client = client, fields = 0 }, reserve = 0, is_forced = false,
+    can_ask = false, ask = error }, given)
   return draft.new(core.fork(chat), made)
 end
 

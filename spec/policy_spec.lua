@@ -1,4 +1,5 @@
 local chats = require "spec.support.chats"
+local with = require "spec.support.with"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
@@ -6,10 +7,7 @@ local opperchat = require "opperchat"
 local policy = opperchat.policy
 local show, preview, fill = chats.show, chats.preview, chats.fill
 
-setup(chats.start)
-teardown(chats.stop)
-before_each(chats.begin)
-after_each(chats.finish)
+chats.for_tests()
 
 -- Misuse raises with exactly this message, at the line of the call: `fn` is
 -- written on one line.
@@ -32,10 +30,7 @@ local function append_tool_turn(chat, number, result, fields)
   local id = "call_" .. number
   chat:append("user", "u" .. number)
   chat:append { role = "assistant", tool_calls = { call(id) } }
-  local more = { tool_call_id = id }
-  for name, value in pairs(fields or {}) do
-    more[name] = value
-  end
+  local more = with({ tool_call_id = id }, fields)
   chat:append("tool", result, more)
   chat:append("assistant", "a" .. number)
   return chat
@@ -620,14 +615,14 @@ describe("shrink", function()
 end)
 
 describe("a function as a policy", function()
-  local function with(fn)
+  local function chat_with(fn)
     local chat = chats.new { system = "s", policy = fn }
     return fill(chat, 1, 3)
   end
 
   it("may return nothing, or the same", function()
     for _, fn in ipairs { function() end, function(messages) return messages end } do
-      local chat = with(fn)
+      local chat = chat_with(fn)
       local bytes = chats.bytes(chat)
       assert.are.equal("s u1 a1 u2 a2 u3 a3 u4", preview(chat, "u4"))
       assert.are.same({}, chat:forecast("u4").policies)
@@ -653,7 +648,7 @@ describe("a function as a policy", function()
   end)
 
   it("may leave messages out, and the others keep every byte", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       table.remove(messages, 2)
       table.remove(messages, 2)
       return messages
@@ -665,7 +660,7 @@ describe("a function as a policy", function()
   end)
 
   it("may write new ones", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       return { messages[1], { role = "assistant", content = "In short: ...", pinned = true },
         messages[#messages] }
     end)
@@ -679,7 +674,7 @@ describe("a function as a policy", function()
   end)
 
   it("may change messages in place", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       for _, message in ipairs(messages) do
         if message.content == "a2" then
           message.content = "short"
@@ -696,7 +691,7 @@ describe("a function as a policy", function()
   end)
 
   it("changes nothing by changing what it does not return", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       messages[1].content = "changed"
       messages[2] = nil
     end)
@@ -704,7 +699,7 @@ describe("a function as a policy", function()
   end)
 
   it("may take the pin off, or put it on", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       messages[2].pinned, messages[4].pinned = nil, true
       return messages
     end)
@@ -716,7 +711,7 @@ describe("a function as a policy", function()
   end)
 
   it("may change the order, as long as the list can be sent", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       return { messages[1], messages[4], messages[5], messages[2], messages[3], messages[6],
         messages[7], messages[8] }
     end)
@@ -741,7 +736,7 @@ describe("a function as a policy", function()
 
   it("is told which message is none", function()
     local result
-    local chat = with(function() return result end)
+    local chat = chat_with(function() return result end)
     local bytes = chats.bytes(chat)
     result = { { role = "user", content = "x" }, { role = "usr", content = "x" } }
     raises("policy: messages[2]: unknown role 'usr' (did you mean 'user'?)",
@@ -780,7 +775,7 @@ describe("a function as a policy", function()
 
   it("may raise", function()
     local fails = true
-    local chat = with(function() if fails then error("oops", 0) end end)
+    local chat = chat_with(function() if fails then error("oops", 0) end end)
     local bytes = chats.bytes(chat)
     for _, method in ipairs { "send", "start", "stream", "run", "preview", "forecast" } do
       local ok, err = pcall(chat[method], chat, "x")
@@ -796,7 +791,7 @@ describe("a function as a policy", function()
   end)
 
   it("may drop the prompt itself", function()
-    local chat = with(function(messages) return { messages[1], messages[2] } end)
+    local chat = chat_with(function(messages) return { messages[1], messages[2] } end)
     chats.answer("ok")
     assert(chat:send("x"))
     assert.are.equal("s u1 a:ok", show(chat))

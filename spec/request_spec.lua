@@ -6,27 +6,21 @@ local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 
 local text, call, calls, finish = sse.text, sse.call, sse.calls, sse.finish
 local HEAD = sse.head
 local STOP, DONE = finish("stop"), sse.done
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = "k", max_retries = 0 }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.client(given)
+  return opperchat.client(with({ base_url = server.url, api_key = "k", max_retries = 0 }, more))
 end
 
 local function converse(more)
-  local given = { client = client, model = "m" }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.conversation(given)
+  return opperchat.conversation(with({ client = client, model = "m" }, more))
 end
 
 -- Polls until `condition` holds, for at most 10 seconds; errors that handlers
@@ -68,7 +62,7 @@ end
 -- A request that counts its endings: { request, endings, reply, err, text }.
 local function start(chat, prompt, more)
   local track = { endings = 0, text = "", chat = chat }
-  local given = {
+  local given = with({
     on_delta = function(piece)
       assert(track.endings == 0, "told after the end")
       track.text = track.text .. piece
@@ -77,10 +71,7 @@ local function start(chat, prompt, more)
       track.endings = track.endings + 1
       track.reply, track.err = reply, err
     end,
-  }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
+  }, more)
   track.request = assert(chat:start(prompt, given))
   return track
 end
@@ -102,16 +93,7 @@ local function contents(chat)
   return list
 end
 
-setup(function()
-  server = Server.start()
-end)
-
-teardown(function()
-  server:stop()
-end)
-
 before_each(function()
-  server:reset()
   client = new_client()
 end)
 

@@ -6,25 +6,19 @@ local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 
 local HEAD = sse.head
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = "k" }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.client(given)
+  return opperchat.client(with({ base_url = server.url, api_key = "k" }, more))
 end
 
 local function converse(more)
-  local given = { client = client, model = "m" }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.conversation(given)
+  return opperchat.conversation(with({ client = client, model = "m" }, more))
 end
 
 -- Queues an error that asks for a short wait; `more` are headers.
@@ -43,12 +37,9 @@ local function refuse(status, more, body)
 end
 
 local function complete(content, more)
-  local body = { id = "1", object = "chat.completion", model = "m", choices = {
+  local body = with({ id = "1", object = "chat.completion", model = "m", choices = {
     { index = 0, message = { role = "assistant", content = content }, finish_reason = "stop" },
-  } }
-  for name, value in pairs(more or {}) do
-    body[name] = value
-  end
+  } }, more)
   server:reply { body = body }
 end
 
@@ -86,10 +77,7 @@ local function each_way(fn)
     for _, is_stream in ipairs { false, true } do
       server:reset()
       fn(function(chat, prompt, more)
-        local given = { stream = is_stream }
-        for key, value in pairs(more or {}) do
-          given[key] = value
-        end
+        local given = with({ stream = is_stream }, more)
         return way(chat, prompt, given)
       end, name .. (is_stream and ", streamed" or ""))
     end
@@ -109,16 +97,7 @@ local function models_asked()
 end
 
 describe("a request is sent again", function()
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
   before_each(function()
-    server:reset()
     client = new_client()
   end)
 

@@ -43,18 +43,10 @@ local function hides(value, what)
 end
 
 describe("a secret", function()
-  local server, paths
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local paths
 
   before_each(function()
-    server:reset()
     paths = {}
     collectgarbage()
   end)

@@ -8,6 +8,7 @@ local core = require "opperchat.core"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 
 local KEY = "op-5ecret-Key.0123456789"
 local NOWHERE = "http://no-such-host.invalid/v1"
@@ -62,11 +63,9 @@ local function call_answer(id, name, arguments)
 end
 
 local function chat_of(client, given)
-  local all = { client = client, model = "test/model", system = "Be brief.", trace_id = "t" }
-  for name, value in pairs(given or {}) do
-    all[name] = value
-  end
-  return opperchat.conversation(all)
+  return opperchat.conversation(with({
+    client = client, model = "test/model", system = "Be brief.", trace_id = "t",
+  }, given))
 end
 
 -- One prompt, answered as a stream; everything that is told of it.
@@ -98,18 +97,10 @@ local function sent(client, prompt, given)
 end
 
 describe("a tape", function()
-  local server, path
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local path
 
   before_each(function()
-    server:reset()
     path = os.tmpname()
     os.remove(path)
   end)
@@ -119,15 +110,9 @@ describe("a tape", function()
   end)
 
   local function client_with(given, more)
-    local all = {
+    return opperchat.client(with(with({
       api_key = KEY, timeout = { connect = 20, first_token = 20, idle = 20 }, max_retries = 0,
-    }
-    for _, options in ipairs { given or {}, more } do
-      for name, value in pairs(options) do
-        all[name] = value
-      end
-    end
-    return opperchat.client(all)
+    }, given), more))
   end
 
   local function recorder(given)
@@ -137,11 +122,9 @@ describe("a tape", function()
   end
 
   local function player(given, more)
-    local all = { base_url = NOWHERE, replay = path, api_key = given and given.api_key or "" }
-    for name, value in pairs(more or {}) do
-      all[name] = value
-    end
-    return client_with(given, all)
+    return client_with(given, with({
+      base_url = NOWHERE, replay = path, api_key = given and given.api_key or "",
+    }, more))
   end
 
   -- Records a program, plays it, and expects the same.

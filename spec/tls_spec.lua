@@ -9,6 +9,7 @@ local socket = require "socket"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local Tls = require "spec.support.tls"
+local with = require "spec.support.with"
 
 local KEY = "op-5ecret-Key.0123456789"
 local PASSWORD = "wh1sper-Passw0rd"
@@ -32,10 +33,10 @@ local function head(length)
 end
 
 describe("TLS", function()
-  local server, tls, problem
+  local server = Server.for_tests()
+  local tls, problem
 
   setup(function()
-    server = Server.start()
     tls, problem = Tls.start(server.port)
   end)
 
@@ -43,11 +44,9 @@ describe("TLS", function()
     if tls then
       tls:stop()
     end
-    server:stop()
   end)
 
   before_each(function()
-    server:reset()
     collectgarbage()
   end)
 
@@ -62,21 +61,14 @@ describe("TLS", function()
   end
 
   local function new_chat(given)
-    local all = {
+    local all = with({
       api_key = KEY, timeout = { connect = 20, first_token = 20, idle = 20 }, max_retries = 0,
-    }
-    for name, value in pairs(given) do
-      all[name] = value
-    end
+    }, given)
     return opperchat.conversation { client = opperchat.client(all), model = "test/model" }
   end
 
   local function tls_chat(i, path, given)
-    local all = { base_url = tls:url(i, path), ca_file = tls.folder .. "/ca.pem" }
-    for name, value in pairs(given or {}) do
-      all[name] = value
-    end
-    return new_chat(all)
+    return new_chat(with({ base_url = tls:url(i, path), ca_file = tls.folder .. "/ca.pem" }, given))
   end
 
   -- Fails with this error, twice, and leaves nothing behind.

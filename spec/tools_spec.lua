@@ -6,6 +6,7 @@ local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local cjson = require("cjson").new()
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 
 -- An element of tool_calls.
 local function call(id, name, arguments)
@@ -66,18 +67,10 @@ local function check_list(chat)
 end
 
 describe("tools", function()
-  local server, client, chat
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local client, chat
 
   before_each(function()
-    server:reset()
     client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
     chat = opperchat.conversation{ client = client, model = "m" }
   end)
@@ -114,10 +107,7 @@ describe("tools", function()
     server:reply(saying "done")
     local one = opperchat.conversation{ client = client, model = "m", tools = { tool } }
     local event
-    local given = { on_tool = function(what) event = what end }
-    for name, value in pairs(options or {}) do
-      given[name] = value
-    end
+    local given = with({ on_tool = function(what) event = what end }, options)
     local reply = assert(one:run("go on", given))
     assert.equal("done", reply.content)
     check_list(one)

@@ -7,6 +7,7 @@ local cjson = require("cjson").new()
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
+local with = require "spec.support.with"
 
 local KEY = "op-5ecret-Key.0123456789"
 
@@ -37,31 +38,15 @@ local function chunked(text)
 end
 
 describe("the transport", function()
-  local server
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    server:reset()
-  end)
+  local server = Server.for_tests()
 
   local function new_client(given)
-    local all = {
+    return opperchat.client(with({
       base_url = server.url, api_key = KEY,
       timeout = { connect = 20, first_token = 20, idle = 20 },
       -- these specs are about one try
       max_retries = 0,
-    }
-    for name, value in pairs(given or {}) do
-      all[name] = value
-    end
-    return opperchat.client(all)
+    }, given))
   end
 
   -- A conversation that has one turn behind it and no connection yet.

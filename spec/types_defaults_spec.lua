@@ -12,6 +12,8 @@ local opperchat = require "opperchat"
 
 local by_name = annotations.by_name
 
+kept.for_tests()
+
 local unpack = table.unpack or unpack -- luacheck: ignore
 
 local function nothing() end
@@ -323,7 +325,6 @@ describe("defaults are as annotated:", function()
   local stderr
 
   setup(function()
-    kept.begin()
     kept.tape = kept.path("tape")
     opperchat.client{ base_url = kept.server.url, api_key = "k", record = kept.tape }:close()
     -- insecure_skip_verify warns there
@@ -333,7 +334,6 @@ describe("defaults are as annotated:", function()
 
   teardown(function()
     io.stderr = stderr -- luacheck: ignore 122
-    kept.finish()
   end)
 
   for name, class in pairs(by_name) do
@@ -429,11 +429,9 @@ describe("what is left out", function()
   end)
 
   it("comes to what is said", function()
-    kept.begin()
     for _, observe in pairs(WORDS) do
       observe()
     end
-    kept.finish()
   end)
 
   it("is said of trace ids", function()

@@ -255,7 +255,8 @@ describe("types.lua", function()
 end)
 
 describe("real values are as annotated:", function()
-  local server, client
+  local server = Server.for_tests()
+  local client
 
   local function completion(message, reason)
     return {
@@ -278,16 +279,7 @@ describe("real values are as annotated:", function()
   local CALL = { id = "call_1", type = "function",
     ["function"] = { name = "f", arguments = '{"a":1}' } }
 
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
   before_each(function()
-    server:reset()
     client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
   end)
 

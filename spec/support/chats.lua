@@ -1,12 +1,12 @@
 --- Conversations with the test server, for the specs of policies and tokens.
 --
 --   local chats = require "spec.support.chats"
---   setup(chats.start) teardown(chats.stop)
---   before_each(chats.begin) after_each(chats.finish)
+--   chats.for_tests()
 --   local chat = chats.new{ policy = ... }
 --   chats.answer("Hi")       -- queues what the server says next
 
 local Server = require "spec.support.server"
+local with = require "spec.support.with"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 
@@ -16,18 +16,8 @@ local LETTERS = { system = "s", developer = "d", user = "u", assistant = "a", to
 
 local own_count = opperchat.tokens.count
 
---- For `setup`.
-function chats.start()
-  chats.server = Server.start()
-end
-
---- For `teardown`.
-function chats.stop()
-  chats.server:stop()
-end
-
---- For `before_each`. Each test gets a client of its own, since clients remember
---- what replies have told them.
+--- Begins again in the middle of a test: with a client of its own, since clients
+--- remember what replies have told them, and a server that has heard nothing.
 function chats.begin()
   chats.server:reset()
   if chats.client then
@@ -38,21 +28,22 @@ function chats.begin()
   }
 end
 
---- For `after_each`.
-function chats.finish()
-  opperchat.tokens.count = own_count
-  chats.client:close()
+--- Makes `chats.server` for the tests of this file, and a `chats.client` for each.
+function chats.for_tests()
+  local busted = require "busted"
+  chats.server = Server.for_tests()
+  busted.before_each(chats.begin)
+  busted.after_each(function()
+    opperchat.tokens.count = own_count
+    chats.client:close()
+  end)
 end
 
 --- A conversation. It names no model, so nobody asks the server for its list.
 ---@param given? table
 ---@return opperchat.Conversation
 function chats.new(given)
-  local options = { client = chats.client }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
-  return opperchat.conversation(options)
+  return opperchat.conversation(with({ client = chats.client }, given))
 end
 
 --- One token for each byte: numbers that can be worked out by hand. A message

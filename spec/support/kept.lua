@@ -2,28 +2,31 @@
 -- server with a client, and what is asked of both again and again.
 --
 --   local kept = require "spec.support.kept"
---   kept.begin()                   in setup
---   kept.finish()                  in teardown
+--   kept.for_tests()               at the top of a file or block
 
 local Server = require "spec.support.server"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 local shell = require "spec.support.shell"
+local with = require "spec.support.with"
 
 local kept = {}
 
-function kept.begin()
-  kept.folder = shell.new_folder()
-  kept.server = Server.start()
-  kept.client = opperchat.client { base_url = kept.server.url, api_key = "op-secret-key",
-    max_retries = 0, headers = { ["X-Team"] = "secret-team" } }
-end
-
-function kept.finish()
-  kept.client:close()
-  kept.server:stop()
-  shell.remove_folder(kept.folder)
+--- Makes `kept.server`, `kept.client` and `kept.folder` for the tests of a block or
+--- file. The server is reset before each.
+function kept.for_tests()
+  local busted = require "busted"
+  kept.server = Server.for_tests()
+  busted.setup(function()
+    kept.folder = shell.new_folder()
+    kept.client = opperchat.client { base_url = kept.server.url, api_key = "op-secret-key",
+      max_retries = 0, headers = { ["X-Team"] = "secret-team" } }
+  end)
+  busted.teardown(function()
+    kept.client:close()
+    shell.remove_folder(kept.folder)
+  end)
 end
 
 -- Files ----------------------------------------------------------------------
@@ -50,11 +53,7 @@ end
 
 --- Options with the client of the test server.
 function kept.options(given)
-  local result = { client = kept.client, model = "m" }
-  for name, value in pairs(given or {}) do
-    result[name] = value
-  end
-  return result
+  return with({ client = kept.client, model = "m" }, given)
 end
 
 --- A conversation with a new journal.
@@ -98,12 +97,9 @@ function kept.completion(message, more)
   if type(message) == "string" then
     message = { role = "assistant", content = message }
   end
-  local body = { id = "chatcmpl-1", object = "chat.completion", created = 1, model = "m",
+  local body = with({ id = "chatcmpl-1", object = "chat.completion", created = 1, model = "m",
     choices = { { index = 0, message = message, finish_reason = "stop" } },
-    usage = { prompt_tokens = 10, completion_tokens = 2, total_tokens = 12, cost = 0.25 } }
-  for name, value in pairs(more or {}) do
-    body[name] = value
-  end
+    usage = { prompt_tokens = 10, completion_tokens = 2, total_tokens = 12, cost = 0.25 } }, more)
   return { body = json.encode(body) }
 end
 
