@@ -3,6 +3,7 @@
 -- is left hanging.
 
 local chats = require "spec.support.chats"
+local Dice = require "spec.support.dice"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
@@ -14,15 +15,14 @@ local STEPS = 150
 
 chats.for_tests()
 
-local seed = 1
+local dice
 
 local function roll(sides)
-  seed = (seed * 1103515245 + 12345) % 2147483648
-  return math.floor(seed / 65536) % sides + 1
+  return dice:roll(sides)
 end
 
 local function chance(percent)
-  return roll(100) <= percent
+  return dice:chance(percent)
 end
 
 local function random_policy()
@@ -224,7 +224,7 @@ describe("random work with policies in the background", function()
     chats.server:default { delay = 0.002, body = json.encode { choices = { { index = 0,
       finish_reason = "stop", message = { role = "assistant", content = '{"facts":["x"]}' } } } } }
     for round = 1, ROUNDS do
-      seed = round * 7919
+      dice = Dice.new(round * 7919)
       local world = new_world()
       local ok, err = pcall(function()
         for _ = 1, STEPS do

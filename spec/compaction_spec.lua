@@ -1,10 +1,12 @@
 local chats = require "spec.support.chats"
+local completion = require "spec.support.completion"
+local sse = require "spec.support.sse"
 local with = require "spec.support.with"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 
-local policy = opperchat.policy
+local policy, call = opperchat.policy, completion.call
 local show, preview, fill, answer = chats.show, chats.preview, chats.fill, chats.answer
 
 chats.for_tests()
@@ -12,24 +14,6 @@ before_each(chats.count_bytes)
 
 -- Each turn of `fill` costs 2 * (4 + 46) = 100, a request 3.
 local SIZE = 46
-
-local function call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name or "f", arguments = arguments or "{}" } }
-end
-
--- Records what on_drop and on_compact are told.
-local function recorder(given)
-  local log = { dropped = {}, reports = {}, errors = {} }
-  given.on_drop = function(messages)
-    log.dropped[#log.dropped + 1] = chats.words(messages)
-  end
-  given.on_compact = function(report, err)
-    log.reports[#log.reports + 1] = report
-    log.errors[#log.errors + 1] = err
-  end
-  return given, log
-end
 
 -- A policy that summarizes from 850 tokens on, down to 500.
 local function summarize(given)
@@ -69,7 +53,7 @@ local USAGE = { prompt_tokens = 500, completion_tokens = 20, total_tokens = 520,
 
 describe("summarize", function()
   it("puts one message in the place of the older turns", function()
-    local given, log = recorder {}
+    local given, log = chats.record {}
     local chat = new_chat(given)
     answer("  They counted to five.\n", { usage = USAGE })
     answer("a10")
@@ -289,7 +273,7 @@ describe("summarize", function()
 
     for _, way in ipairs(ways) do
       it("leaves the list: " .. way[1], function()
-        local given, log = recorder {}
+        local given, log = chats.record {}
         local chat = new_chat(given)
         local bytes = chats.bytes(chat)
         way[2]()
@@ -464,7 +448,7 @@ describe("summarize", function()
   end)
 
   it("is paid for once when the request fails", function()
-    local given, log = recorder {}
+    local given, log = chats.record {}
     local chat = new_chat(given)
     local bytes = chats.bytes(chat)
     answer("sum", { usage = USAGE })
@@ -517,7 +501,7 @@ describe("summarize", function()
   end)
 
   it("works with a run and its tools", function()
-    local given, log = recorder { tools = { { name = "f", parameters = {}, run = function()
+    local given, log = chats.record { tools = { { name = "f", parameters = {}, run = function()
       return ("r"):rep(30)
     end } } }
     local chat = new_chat(given)
@@ -569,11 +553,10 @@ describe("summarize", function()
   end)
 
   it("comes with what had arrived of an answer that is kept", function()
-    local given, log = recorder { keep_partial = true }
+    local given, log = chats.record { keep_partial = true }
     local chat = new_chat(given)
     answer("sum")
-    chats.server:script { { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-      .. 'data: {"choices":[{"index":0,"delta":{"content":"half"}}]}\n\n' }, { "close" } }
+    chats.server:script(sse.broken_off("half"))
     assert.is_nil((chat:send("u10", { stream = true })))
     assert.is_truthy(show(chat):find("^a:Earlier: sum u6 .* u10 a:half$"))
     assert.are.equal(1, #log.dropped)
@@ -619,7 +602,7 @@ describe("remember", function()
   end
 
   it("keeps facts in the head and drops the turns", function()
-    local given, log = recorder { system = "s", policy = remember() }
+    local given, log = chats.record { system = "s", policy = remember() }
     local chat = new_chat(given)
     answer('{"facts":["Ann likes tea"]}', { usage = USAGE })
     answer("a10")
@@ -740,7 +723,7 @@ describe("between turns", function()
   -- A conversation whose background summary is held back by the server.
   local function compacting(given)
     local log
-    given, log = recorder(given or {})
+    given, log = chats.record(given or {})
     local chat = new_chat(given)
     answer("a10")
     chats.hold("sum", { usage = USAGE })
@@ -857,7 +840,7 @@ describe("between turns", function()
     for _, way in ipairs { "answer", "failure", "run", "failing run" } do
       chats.begin()
       -- the summary is answered late, but before the next answer
-      local given, log = recorder { tools = { { name = "f", parameters = {}, run = function()
+      local given, log = chats.record { tools = { { name = "f", parameters = {}, run = function()
         return "r"
       end } } }
       local chat = new_chat(given)
@@ -1069,7 +1052,7 @@ describe("between turns", function()
   end)
 
   it("leaves the list when it fails, and is not tried again at once", function()
-    local given, log = recorder {}
+    local given, log = chats.record {}
     local chat = new_chat(given)
     answer("a10")
     answer("")
@@ -1133,7 +1116,7 @@ describe("between turns", function()
   end)
 
   it("keeps what worked when another policy fails", function()
-    local given, log = recorder { policy = { summarize(), function()
+    local given, log = chats.record { policy = { summarize(), function()
       return nil, "no"
     end } }
     local chat = new_chat(given)

@@ -1,4 +1,6 @@
 local Server = require "spec.support.server"
+local raises = require "spec.support.raises"
+local completion = require "spec.support.completion"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 
@@ -12,15 +14,6 @@ local function new_chat(given)
   given = given or {}
   given.client = given.client or client
   return opperchat.conversation(given)
-end
-
--- A call has to be refused with exactly this message, at the line of the call:
--- `fn` is written on one line.
-local function raises(expected, fn)
-  local info = debug.getinfo(fn, "S")
-  local ok, err = pcall(fn)
-  assert.is_false(ok, "nothing was raised instead of: " .. expected)
-  assert.are.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, err)
 end
 
 -- The same, and the list has to stay as it was.
@@ -41,10 +34,7 @@ local function show(chat)
   return table.concat(words, " ")
 end
 
-local function call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name or "f", arguments = arguments or "{}" } }
-end
+local call = completion.call
 
 -- A conversation with what a list of words says: "u:Hi" is a message, "a:" with
 -- a list of ids in brackets one with tool calls, "t[id]:text" a result.
@@ -73,21 +63,9 @@ end
 
 -- Queues a whole response.
 local function answer(message, more)
-  if type(message) == "string" then
-    message = { role = "assistant", content = message }
-  end
-  local body = { id = "chatcmpl-1", object = "chat.completion", created = 1, model = "m",
-    choices = { { index = 0, message = message, finish_reason = "stop" } } }
-  local headers
-  for name, value in pairs(more or {}) do
-    if name == "headers" then
-      headers = value
-    elseif name == "finish_reason" then
-      body.choices[1].finish_reason = value
-    else
-      body[name] = value
-    end
-  end
+  local body = completion.body(message, more)
+  local headers = body.headers
+  body.headers = nil
   server:reply { body = json.encode(body), headers = headers }
 end
 

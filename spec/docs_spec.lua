@@ -7,6 +7,7 @@ require "opperchat.conversation"    -- which makes the methods
 local options = require "opperchat.options"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
+local completion = require "spec.support.completion"
 
 local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
@@ -79,27 +80,7 @@ local function run(block, url)
   return output, status
 end
 
-local function completion(message, reason)
-  return {
-    body = {
-      id = "chatcmpl-docs", object = "chat.completion", model = "test/model",
-      choices = { { index = 0, finish_reason = reason, message = message } },
-      usage = {
-        prompt_tokens = 9, completion_tokens = 5, total_tokens = 14, cost = 0.0001,
-        prompt_tokens_details = { cached_tokens = 4 },
-        completion_tokens_details = { reasoning_tokens = 2 },
-      },
-    },
-    headers = {
-      ["X-Opper-Trace-Id"] = "trace", ["X-Opper-Served-Model"] = "model",
-      ["X-Opper-Served-Provider"] = "provider",
-    },
-  }
-end
-
-local function call(id, name, arguments)
-  return { id = id, type = "function", ["function"] = { name = name, arguments = arguments } }
-end
+local call = completion.call
 
 local MODELS = { body = { object = "list", data = { {
   id = "openai/gpt-5-mini", object = "model", owned_by = "openai", context_length = 400000,
@@ -109,7 +90,7 @@ local MODELS = { body = { object = "list", data = { {
 -- What the server has to say to some of them: { text in the block, function }.
 local SCENES = {
   { "reply.tool_calls do", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "weather", '{"city":"Oslo"}'), call("call_2", "weather", '{"city":"Rome"}'),
     } }, "tool_calls"))
   end },
@@ -124,59 +105,59 @@ local SCENES = {
   end },
   -- tools that are to be called, by what their program asks
   { "umbrella in Oslo", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "weather", '{"city":"Oslo"}'),
     } }, "tool_calls"))
   end },
   { "Is it cold in Oslo", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "weather", '{"city":"Oslo"}'),
     } }, "tool_calls"))
-    server:reply(completion({ role = "assistant", content = '{"is_cold":true}' }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = '{"is_cold":true}' }, "stop"))
   end },
   { "Go on", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "open_door", '{"door":"red"}'),
     } }, "tool_calls"))
   end },
   { "Clean up", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "delete_file", '{"path":"/etc/passwd"}'),
     } }, "tool_calls"))
   end },
   { "Compare the weather", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "weather", '{"city":"Oslo"}'), call("call_2", "weather", '{"city":"Rome"}'),
     } }, "tool_calls"))
   end },
   { "Order a pizza", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "ask_user", '{"question":"Which one?"}'),
     } }, "tool_calls"))
   end },
   -- structured answers, by what is asked in their program
   { "Oslo will have 4 degrees", function(server)
-    server:default(completion({ role = "assistant",
+    server:default(completion.opper({ role = "assistant",
       content = '{"city":"Oslo","degrees":4,"sky":"rain"}' }, "stop"))
   end },
   { "schema = { city = \"string\" }", function(server)
-    server:default(completion({ role = "assistant", content = '{"city":"Oslo"}' }, "stop"))
+    server:default(completion.opper({ role = "assistant", content = '{"city":"Oslo"}' }, "stop"))
   end },
   { "My brakes squeal", function(server)
-    server:reply(completion({ role = "assistant",
+    server:reply(completion.opper({ role = "assistant",
       content = '{"topic":"repair","is_complaint":true,"wishes":["a visit on Friday"]}' }, "stop"))
   end },
   { "How old is Ada?", function(server)
-    server:reply(completion({ role = "assistant", content = '{"age":"thirty-six"}' }, "stop"))
-    server:reply(completion({ role = "assistant", content = '{"age":36}' }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = '{"age":"thirty-six"}' }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = '{"age":36}' }, "stop"))
   end },
   { "Two teas", function(server)
-    server:reply(completion({ role = "assistant", content = '{"items":[{"name":"tea",'
+    server:reply(completion.opper({ role = "assistant", content = '{"items":[{"name":"tea",'
       .. '"price":3},{"name":"tea","price":3}],"total":6}' }, "stop"))
   end },
   -- long conversations, whose answers do not say how many tokens they were
   { "about the number", function(server)
-    local answer = completion({ role = "assistant", content = "It is a number." }, "stop")
+    local answer = completion.opper({ role = "assistant", content = "It is a number." }, "stop")
     answer.body.usage = nil
     server:default(answer)
   end },
@@ -184,13 +165,13 @@ local SCENES = {
   { "I collect rivers", function(server)
     for _, text in ipairs{ "The Volga.", "3,531 kilometres.", "The Danube.",
       "Ada collects rivers. The Volga is the longest of Europe." } do
-      server:reply(completion({ role = "assistant", content = text }, "stop"))
+      server:reply(completion.opper({ role = "assistant", content = text }, "stop"))
     end
   end },
   { "You are a waiter", function(server)
     for _, text in ipairs{ "Of course.", "The fish.",
       '{"order":["soup"],"allergies":["nuts"],"table":5}' } do
-      server:reply(completion({ role = "assistant", content = text }, "stop"))
+      server:reply(completion.opper({ role = "assistant", content = text }, "stop"))
     end
   end },
   { "client:doctor{", function(server)
@@ -200,7 +181,7 @@ local SCENES = {
     server:reply(MODELS)
   end },
   { "Name a planet.\")\nprint(chat:tokens() > 0", function(server)
-    local answer = completion({ role = "assistant", content = "Mars." }, "stop")
+    local answer = completion.opper({ role = "assistant", content = "Mars." }, "stop")
     answer.body.usage = { prompt_tokens = 12, completion_tokens = 9, total_tokens = 21 }
     server:reply(answer)
   end },
@@ -425,7 +406,7 @@ describe("types.lua and the documentation", function()
     local server = Server.start()
     local chat = opperchat.conversation{ client = opperchat.client{ base_url = server.url },
       model = "m", fallback_models = {} }
-    server:reply(completion({
+    server:reply(completion.opper({
       role = "assistant", content = "ok", reasoning_content = "hm", refusal = "no",
       tool_calls = { call("call_1", "f", "{}") },
     }, "tool_calls"))

@@ -6,6 +6,7 @@ local socket = require "socket"
 local Server = require "spec.support.server"
 local sse = require "spec.support.sse"
 local with = require "spec.support.with"
+local wait_until = require "spec.support.poll_until"
 
 local HEAD, text = sse.head, sse.text
 local END = sse.finish("stop") .. sse.done
@@ -28,15 +29,15 @@ local function held(answer)
   server:script { { "hold" }, { "send", HEAD .. text(answer) .. END }, { "close" } }
 end
 
+-- Polls until `condition` holds; errors that handlers raise are gathered.
 local function poll_until(condition)
-  local deadline, raised = core.now() + 10, {}
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 10 s")
+  local raised = {}
+  wait_until(condition, nil, function()
     local ok, err = pcall(opperchat.poll, 0.02)
     if not ok then
       raised[#raised + 1] = err
     end
-  end
+  end)
   return raised
 end
 

@@ -3,6 +3,7 @@ local history = require "opperchat.history"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 local with = require "spec.support.with"
+local call = require("spec.support.completion").call
 
 -- Under valgrind, or with a collector that never rests.
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC")
@@ -14,11 +15,6 @@ local function user(value)
 end
 
 local function says(text) return { role = "assistant", content = text or "Hello" } end
-
-local function call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name or "f", arguments = arguments or "{}" } }
-end
 
 local function calls(...)
   local list = {}

@@ -16,9 +16,7 @@ end)
 
 -- What the server answers next, with what it says it took.
 local function answer(text, usage)
-  chats.server:reply { body = json.encode { id = "x", object = "chat.completion", model = "m",
-    choices = { { index = 0, finish_reason = "stop",
-      message = { role = "assistant", content = text } } }, usage = usage } }
+  chats.answer(text, { usage = usage })
 end
 
 local paths = 0

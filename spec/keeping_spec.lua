@@ -28,17 +28,7 @@ local function fill(chat, turns)
   return chat
 end
 
-local WEATHER = {
-  name = "weather", description = "The weather", parameters = { city = "string" },
-  run = function(given) return "rain in " .. given.city end,
-}
-
-local function answer_with_tool()
-  kept.answer { role = "assistant", tool_calls = {
-    kept.call("call_1", "weather", '{"city":"Oslo"}'),
-  } }
-  kept.answer("It rains.")
-end
+local WEATHER, answer_with_tool = kept.WEATHER, kept.answer_with_tool
 
 -- Turns ---------------------------------------------------------------------------
 

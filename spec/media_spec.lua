@@ -5,6 +5,7 @@ local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 local shell = require "spec.support.shell"
+local raises = require "spec.support.raises"
 
 -- Files ---------------------------------------------------------------------
 
@@ -137,14 +138,6 @@ local function write_file(name, bytes)
 end
 
 local is_root = shell.output_of("id -u") == "0\n"
-
--- Raises exactly this, at the line of the call: `fn` is written on one line.
-local function raises(expected, fn)
-  local info = debug.getinfo(fn, "S")
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, err)
-end
 
 -- The specs -----------------------------------------------------------------
 

@@ -6,6 +6,7 @@ local opperchat = require "opperchat"
 local models = require "opperchat.models"
 local Server = require "spec.support.server"
 local with = require "spec.support.with"
+local poll_until = require "spec.support.poll_until"
 local offline = dofile("examples/support/offline.lua")
 
 local KEY = "op-5ecret-Key.0123456789"
@@ -38,14 +39,6 @@ local function read_one(entry)
   local list = assert(models.read('{"object":"list","data":[' .. entry .. "]}"))
   assert.equal(1, #list)
   return list[1]
-end
-
-local function poll_until(condition)
-  local deadline = core.now() + 10
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 10 s")
-    opperchat.poll(0.02)
-  end
 end
 
 local function raises(pattern, f)

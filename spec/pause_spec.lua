@@ -6,6 +6,7 @@ local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local sse = require "spec.support.sse"
 local with = require "spec.support.with"
+local poll_until = require "spec.support.poll_until"
 
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC") or os.getenv("ASAN_OPTIONS")
 
@@ -51,14 +52,6 @@ local function flood(wrap, count, last)
   steps[#steps + 1] = { "send", table.concat(bytes) .. (last or sse.finish() .. sse.done) }
   steps[#steps + 1] = { "close" }
   server:script(steps)
-end
-
-local function poll_until(condition)
-  local deadline = core.now() + 30
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 30 s")
-    opperchat.poll(0.01)
-  end
 end
 
 -- Lets the client read for a while, without telling anybody.

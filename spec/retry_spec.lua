@@ -7,6 +7,8 @@ local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
 local with = require "spec.support.with"
+local poll_until = require "spec.support.poll_until"
+local completion = require "spec.support.completion"
 
 local HEAD = sse.head
 
@@ -37,18 +39,7 @@ local function refuse(status, more, body)
 end
 
 local function complete(content, more)
-  local body = with({ id = "1", object = "chat.completion", model = "m", choices = {
-    { index = 0, message = { role = "assistant", content = content }, finish_reason = "stop" },
-  } }, more)
-  server:reply { body = body }
-end
-
-local function poll_until(condition)
-  local deadline = core.now() + 20
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 20 s")
-    opperchat.poll(0.01)
-  end
+  server:reply { body = completion.body(content, more) }
 end
 
 -- Three ways to send, each to the end of the request: fn(chat, prompt, options).

@@ -4,6 +4,7 @@ local opperchat = require "opperchat"
 local options = require "opperchat.options"
 local store = require "opperchat.store"
 local shell = require "spec.support.shell"
+local raises = require "spec.support.raises"
 
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC") or os.getenv("ASAN_OPTIONS")
 
@@ -103,14 +104,6 @@ local function failed(code, words, result, err, ...)
   assert.is_false(err.retryable)
   assert.truthy(err.message:find(words, 1, true), err.message)
   return err
-end
-
--- Raises exactly this, at the line of the call: `fn` is written on one line.
-local function raises(expected, fn)
-  local info = debug.getinfo(fn, "S")
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, err)
 end
 
 -- A journal of some 15 turns, with all there is, and the lists after each line

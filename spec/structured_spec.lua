@@ -6,6 +6,7 @@ local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local cjson = require("cjson").new()
 local sse = require "spec.support.sse"
+local completion = require "spec.support.completion"
 
 local PLANET = { name = "string", moons = "integer" }
 local MARS = '{"name":"Mars","moons":2}'
@@ -13,11 +14,8 @@ local MARS = '{"name":"Mars","moons":2}'
 local function answer(message, reason)
   message.role = "assistant"
   return {
-    body = {
-      id = "c", model = "m",
-      choices = { { index = 0, finish_reason = reason or "stop", message = message } },
-      usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 },
-    },
+    body = completion.body(message, { finish_reason = reason,
+      usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 } }),
     headers = { ["X-Opper-Trace-Id"] = "trace" },
   }
 end

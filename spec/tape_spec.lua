@@ -9,6 +9,7 @@ local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
 local with = require "spec.support.with"
+local completion = require("spec.support.completion").json
 
 local KEY = "op-5ecret-Key.0123456789"
 local NOWHERE = "http://no-such-host.invalid/v1"
@@ -47,12 +48,6 @@ local function outcome(reply, err)
     reply = plain(reply), err = plain(err), text = err and plain(tostring(err)),
     raw = reply and reply.raw and plain(reply:raw()),
   }
-end
-
-local function completion(content, more)
-  return '{"id":"c1","object":"chat.completion","model":"m","choices":[{"index":0,'
-    .. '"finish_reason":"stop","message":{"role":"assistant","content":' .. cjson.encode(content)
-    .. "}}]" .. (more or "") .. "}"
 end
 
 local function call_answer(id, name, arguments)

@@ -1,7 +1,6 @@
 -- TLS and proxies: which certificates are trusted, which one is shown, and the
 -- way to the server.
 
-local cjson = require("cjson").new()
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Proxy = require "spec.support.connect_proxy"
@@ -10,6 +9,7 @@ local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local Tls = require "spec.support.tls"
 local with = require "spec.support.with"
+local completion = require("spec.support.completion").json
 
 local KEY = "op-5ecret-Key.0123456789"
 local PASSWORD = "wh1sper-Passw0rd"
@@ -20,11 +20,6 @@ local SLOW = os.getenv("OPPERCHAT_SLOW") and 8 or 1
 -- What a program prints, its errors among it, that runs with these variables.
 local function child(environment, program)
   return (shell.run_lua(program, shell.env(environment)):gsub("\n$", ""))
-end
-
-local function completion(content)
-  return '{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant",'
-    .. '"content":' .. cjson.encode(content) .. "}}]}"
 end
 
 local function head(length)

@@ -7,26 +7,23 @@ local opperchat = require "opperchat"
 local cjson = require("cjson").new()
 local sse = require "spec.support.sse"
 local with = require "spec.support.with"
+local completion = require "spec.support.completion"
 
--- An element of tool_calls.
-local function call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name, arguments = arguments or "{}" } }
+local call = completion.call
+
+local function response(message, reason)
+  message.role = "assistant"
+  return { body = completion.body(message, { finish_reason = reason,
+    usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 } }) }
 end
 
 -- A reply that calls; with a text beside the calls.
 local function calling(calls, text)
-  return { body = { id = "c", model = "m", choices = { {
-    index = 0, finish_reason = "tool_calls",
-    message = { role = "assistant", content = text, tool_calls = calls },
-  } }, usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 } } }
+  return response({ content = text, tool_calls = calls }, "tool_calls")
 end
 
 local function saying(text, reason)
-  return { body = { id = "c", model = "m", choices = { {
-    index = 0, finish_reason = reason or "stop",
-    message = { role = "assistant", content = text },
-  } }, usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 } } }
+  return response({ content = text }, reason)
 end
 
 -- The same as a stream; arguments come in pieces.

@@ -8,6 +8,7 @@ local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local with = require "spec.support.with"
+local completion = require("spec.support.completion").json
 
 local KEY = "op-5ecret-Key.0123456789"
 
@@ -20,13 +21,6 @@ for kind in ("network tls timeout http api protocol truncated cancelled limit"):
 end
 
 local quote, succeeds, has, output_of = shell.quote, shell.succeeds, shell.has, shell.output_of
-
--- A chat completion that says `content`, as JSON text.
-local function completion(content, more)
-  return '{"id":"c1","object":"chat.completion","model":"m","choices":[{"index":0,'
-    .. '"finish_reason":"stop","message":{"role":"assistant","content":' .. cjson.encode(content)
-    .. "}}]" .. (more or "") .. "}"
-end
 
 local function head(length, more)
   return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" .. (more or "")

@@ -10,6 +10,7 @@ local opperchat = require "opperchat"
 local options = require "opperchat.options"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
+local completion = require "spec.support.completion"
 local types = dofile("docs/generator/types.lua")
 
 local classes, by_name = annotations.classes, annotations.by_name
@@ -258,26 +259,7 @@ describe("real values are as annotated:", function()
   local server = Server.for_tests()
   local client
 
-  local function completion(message, reason)
-    return {
-      body = {
-        id = "chatcmpl-1", object = "chat.completion", model = "test/model",
-        choices = { { index = 0, finish_reason = reason, message = message } },
-        usage = {
-          prompt_tokens = 9, completion_tokens = 5, total_tokens = 14, cost = 0.0001,
-          prompt_tokens_details = { cached_tokens = 4 },
-          completion_tokens_details = { reasoning_tokens = 2 },
-        },
-      },
-      headers = {
-        ["X-Opper-Trace-Id"] = "trace", ["X-Opper-Served-Model"] = "model",
-        ["X-Opper-Served-Provider"] = "provider",
-      },
-    }
-  end
-
-  local CALL = { id = "call_1", type = "function",
-    ["function"] = { name = "f", arguments = '{"a":1}' } }
+  local CALL = completion.call("call_1", "f", '{"a":1}')
 
   before_each(function()
     client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
@@ -294,7 +276,7 @@ describe("real values are as annotated:", function()
   end
 
   it("a reply with everything", function()
-    server:reply(completion({ role = "assistant", content = '{"a":1}', refusal = "no",
+    server:reply(completion.opper({ role = "assistant", content = '{"a":1}', refusal = "no",
       reasoning_content = "hm", tool_calls = { CALL } }, "tool_calls"))
     local reply = assert(new_chat{ fallback_models = {} }:send("Hi"))
     expect(reply, "Reply")
@@ -314,7 +296,7 @@ describe("real values are as annotated:", function()
   end)
 
   it("a parsed reply", function()
-    server:reply(completion({ role = "assistant", content = '{"a":"b"}' }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = '{"a":"b"}' }, "stop"))
     local reply = assert(new_chat():send("Hi", { schema = { a = "string" } }))
     expect(reply, "Reply")
     assert.truthy(reply.parsed)
@@ -330,7 +312,7 @@ describe("real values are as annotated:", function()
       'data: {"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}\n\n',
       "data: [DONE]\n\n",
     }
-    server:reply(completion({ role = "assistant", content = "ok" }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = "ok" }, "stop"))
     local chat = new_chat()
     chat:tool{ name = "f", run = function(_, call)
       expect(call, "ToolCall")

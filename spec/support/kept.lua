@@ -9,6 +9,8 @@ local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 local shell = require "spec.support.shell"
+local completion = require "spec.support.completion"
+local sse = require "spec.support.sse"
 local with = require "spec.support.with"
 
 local kept = {}
@@ -94,31 +96,33 @@ end
 
 --- A whole response; `message` is a text or a message, `more` other fields.
 function kept.completion(message, more)
-  if type(message) == "string" then
-    message = { role = "assistant", content = message }
-  end
-  local body = with({ id = "chatcmpl-1", object = "chat.completion", created = 1, model = "m",
-    choices = { { index = 0, message = message, finish_reason = "stop" } },
-    usage = { prompt_tokens = 10, completion_tokens = 2, total_tokens = 12, cost = 0.25 } }, more)
-  return { body = json.encode(body) }
+  return { body = json.encode(completion.body(message, with({
+    usage = { prompt_tokens = 10, completion_tokens = 2, total_tokens = 12, cost = 0.25 },
+  }, more))) }
 end
 
 function kept.answer(message, more)
   kept.server:reply(kept.completion(message, more))
 end
 
-function kept.call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name or "f", arguments = arguments or "{}" } }
+kept.call = completion.call
+
+--- A tool, and a question for it with the answer after it.
+kept.WEATHER = {
+  name = "weather", description = "The weather", parameters = { city = "string" },
+  run = function(given) return "rain in " .. given.city end,
+}
+
+function kept.answer_with_tool()
+  kept.answer { role = "assistant", tool_calls = {
+    kept.call("call_1", "weather", '{"city":"Oslo"}'),
+  } }
+  kept.answer("It rains.")
 end
 
 --- Queues a stream that breaks off behind some text.
 function kept.break_off(text)
-  kept.server:script {
-    { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: "
-      .. '{"choices":[{"index":0,"delta":{"content":"' .. text .. '"}}]}\n\n' },
-    { "close" },
-  }
+  kept.server:script(sse.broken_off(text))
 end
 
 function kept.last_request()

@@ -1,0 +1,16 @@
+--- Misuse is raised with exactly this message, at the line of the call.
+--
+--   raises("append: role expected", function() chat:append() end)
+--
+-- The function is written on one line.
+
+local assert = require "luassert"
+
+---@param expected string
+---@param fn fun()
+return function(expected, fn)
+  local info = debug.getinfo(fn, "S")
+  local ok, err = pcall(fn)
+  assert.is_false(ok, "nothing was raised instead of: " .. expected)
+  assert.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, tostring(err))
+end
