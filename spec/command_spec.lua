@@ -7,6 +7,7 @@ local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
 local with = require "spec.support.with"
+local completion = require "spec.support.completion"
 
 local quote = shell.quote
 local root = shell.output_of("pwd"):gsub("\n$", "")
@@ -61,8 +62,7 @@ describe("opperchat", function()
 
   -- The body of the last request.
   local function sent()
-    local requests = server:requests()
-    return requests[#requests].json
+    return server:last_request().json
   end
 
   -- Runs a program in the place of a shell, with the signals as a terminal has them:
@@ -153,8 +153,7 @@ describe("opperchat", function()
     end)
 
     it("without a stream", function()
-      server:reply{ body = { choices = { { index = 0, finish_reason = "stop",
-        message = { role = "assistant", content = "whole" } } } } }
+      server:reply{ body = completion.body("whole") }
       assert.equal("whole\n", (succeeds("opperchat --no-stream hello")))
       assert.is_nil(sent().stream)
     end)
@@ -718,8 +717,7 @@ describe("opperchat", function()
         .. "option = temperature=0\nkey-file = ~/key\nno-save\n")
       answer("ok")
       succeeds("opperchat hello", { env = { OPPERCHAT_MODEL = false } })
-      local requests = server:requests()
-      assert.equal("Bearer op-from-file", requests[#requests].headers.authorization)
+      assert.equal("Bearer op-from-file", server:last_request().headers.authorization)
       assert.equal("file/model", sent().model)
       assert.equal("Be brief.", sent().messages[1].content)
       assert.equal(0, sent().temperature)

@@ -56,8 +56,7 @@ describe("opperchat in a terminal", function()
   end
 
   local function sent()
-    local requests = server:requests()
-    return requests[#requests].json.messages
+    return server:last_request().json.messages
   end
 
   it("streams, and turns a spinner until the first word", function()
@@ -219,8 +218,7 @@ describe("opperchat in a terminal", function()
     answer("two")
     terminal:type("second question")
     terminal:wait_for("two")
-    local requests = server:requests()
-    local body = requests[#requests].json
+    local body = server:last_request().json
     assert.equal("other/model", body.model)
     assert.truthy(body.messages[4].content:find("remember the milk", 1, true))
 
@@ -261,8 +259,7 @@ describe("opperchat in a terminal", function()
     terminal:stop()
     start("opperchat -c fourth question")
     terminal:wait_for("[ended 0]")
-    requests = server:requests()
-    body = requests[#requests].json
+    body = server:last_request().json
     assert.equal("other/model", body.model)
     assert.equal("fourth question", body.messages[#body.messages].content)
     assert.equal("three", body.messages[#body.messages - 1].content)

@@ -4,8 +4,8 @@
 
 local chats = require "spec.support.chats"
 local Dice = require "spec.support.dice"
+local completion = require "spec.support.completion"
 local core = require "opperchat.core"
-local json = require "opperchat.json"
 local opperchat = require "opperchat"
 
 local policy = opperchat.policy
@@ -221,8 +221,7 @@ describe("random work with policies in the background", function()
   it("loses nothing and tells nothing twice", function()
     local compacted = 0
     -- a summary, an answer and facts in one
-    chats.server:default { delay = 0.002, body = json.encode { choices = { { index = 0,
-      finish_reason = "stop", message = { role = "assistant", content = '{"facts":["x"]}' } } } } }
+    chats.server:default { delay = 0.002, body = completion.body('{"facts":["x"]}') }
     for round = 1, ROUNDS do
       dice = Dice.new(round * 7919)
       local world = new_world()

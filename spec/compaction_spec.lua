@@ -277,8 +277,7 @@ describe("summarize", function()
         local chat = new_chat(given)
         local bytes = chats.bytes(chat)
         way[2]()
-        chats.server:default { body = json.encode { choices = { { index = 0,
-          finish_reason = "stop", message = { role = "assistant", content = "fine" } } } } }
+        chats.server:default { body = completion.body("fine") }
         local report, err = chat:compact()
         assert.is_nil(report)
         assert.are.equal(bytes, chats.bytes(chat))
@@ -292,8 +291,7 @@ describe("summarize", function()
         chats.server:reset()
         chat = new_chat(given)
         way[2]()
-        chats.server:default { body = json.encode { choices = { { index = 0,
-          finish_reason = "stop", message = { role = "assistant", content = "fine" } } } } }
+        chats.server:default { body = completion.body("fine") }
         assert(chat:send("u10"))
         assert.are.equal(bytes, (chats.bytes(chat):match("^(.*)\n[^\n]*\n[^\n]*$")))
         assert.are.equal(2, #log.errors)
@@ -406,8 +404,7 @@ describe("summarize", function()
     local chat = chats.new { policy = summarize { tokens = 300 } }
     for number = 1, 12 do
       answer("a" .. number .. ("y"):rep(300))
-      chats.server:default { body = json.encode { choices = { { index = 0,
-        finish_reason = "stop", message = { role = "assistant", content = "sum" } } } } }
+      chats.server:default { body = completion.body("sum") }
       local before = #chats.server:requests()
       -- whoever asks first gets the long one: it is no summary
       assert(chat:send("u" .. number .. ("x"):rep(300)))
@@ -858,8 +855,7 @@ describe("between turns", function()
         is_over = true
       end
       -- the next answer comes when the summary has been taken
-      local body = way:find("fail") and "{}" or json.encode { choices = { { index = 0,
-        finish_reason = "stop", message = { role = "assistant", content = "a11" } } } }
+      local body = way:find("fail") and "{}" or json.encode(completion.body("a11"))
       chats.server:script { { "sleep", 0.3 }, { "send", "HTTP/1.1 "
         .. (way:find("fail") and "400 Bad Request" or "200 OK")
         .. "\r\nContent-Type: application/json\r\nContent-Length: " .. #body
@@ -1153,8 +1149,7 @@ describe("between turns", function()
       list[i] = new_chat()
       answer("a10")
     end
-    chats.server:default { body = json.encode { choices = { { index = 0,
-      finish_reason = "stop", message = { role = "assistant", content = "sum" } } } } }
+    chats.server:default { body = completion.body("sum") }
     for i = 1, 10 do
       opperchat.go(function()
         assert(list[i]:send("u10"))

@@ -8,6 +8,7 @@ local options = require "opperchat.options"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local completion = require "spec.support.completion"
+local annotations = require "spec.support.annotations"
 
 local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
@@ -327,16 +328,7 @@ local function read_types()
   return classes
 end
 
-local function names_in(given)
-  local names = {}
-  for name in pairs(given) do
-    if type(name) == "string" and not name:find("^_") then
-      names[#names + 1] = name
-    end
-  end
-  table.sort(names)
-  return names
-end
+local names_in = annotations.names_in
 
 local function lists(text, name)
   return text:find("`" .. name .. "`", 1, true) or text:find("`" .. name .. "()`", 1, true)

@@ -27,17 +27,7 @@ local MODELS = { body = { object = "list", data = {
 
 describe("the doctor", function()
   local server = Server.for_tests()
-  local tls, problem
-
-  setup(function()
-    tls, problem = Tls.start(server.port)
-  end)
-
-  teardown(function()
-    if tls then
-      tls:stop()
-    end
-  end)
+  local tls = Tls.for_tests(server)
 
   before_each(function()
     collectgarbage()
@@ -267,8 +257,8 @@ describe("the doctor", function()
     end)
 
     it("about certificates", function()
-      if problem then
-        pending(problem)
+      if tls.problem then
+        pending(tls.problem)
         return
       end
       server:default(MODELS)

@@ -4,6 +4,7 @@
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local support = require "spec.support.nvim"
+local completion = require "spec.support.completion"
 
 if not support.is_there() then
   describe("opperchat.loop.nvim", function()
@@ -222,9 +223,7 @@ describe("opperchat.loop.nvim", function()
   end)
 
   it("waits in silence without using the processor", function()
-    server:reply{ delay = 1, body = { choices = { {
-      index = 0, finish_reason = "stop", message = { role = "assistant", content = "ok" },
-    } } } }
+    server:reply{ delay = 1, body = completion.body("ok") }
     local results = nvim([[
       require("opperchat.loop.nvim").attach()
       local chat = require("opperchat").conversation{ model = "m" }

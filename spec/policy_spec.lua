@@ -244,9 +244,9 @@ describe("fit", function()
 
   it("asks for that list once, and does not wait for it", function()
     -- an answer to both requests, whichever comes first
-    chats.server:default { body = json.encode { object = "list",
-      data = { { id = "m1", context_length = 1000 } }, choices = { { index = 0,
-        finish_reason = "stop", message = { role = "assistant", content = "a" } } } } }
+    chats.server:default { body = completion.body("a", {
+      object = "list", data = { { id = "m1", context_length = 1000 } },
+    }) }
     local chat = fill(chats.new { model = "m1", policy = policy.fit {} }, 1, 9, SIZE)
     assert(chat:send("u10"))
     assert.are.equal(20, #chat)

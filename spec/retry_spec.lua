@@ -789,9 +789,9 @@ describe("a request is sent again", function()
   it("as often as the budget of a run allows", function()
     local tools = { { name = "f", description = "x", run = function() return "done" end } }
     local function call_tool(number)
-      server:reply { body = { choices = { { index = 0, finish_reason = "tool_calls", message = {
-        role = "assistant", tool_calls = { { id = "call_" .. number, type = "function",
-          ["function"] = { name = "f", arguments = '{"n":' .. number .. "}" } } } } } } } }
+      complete({ role = "assistant", tool_calls = {
+        completion.call("call_" .. number, "f", '{"n":' .. number .. "}"),
+      } }, { finish_reason = "tool_calls" })
     end
     local own = new_client { retry_budget = 3 }
     local chat = converse { client = own, tools = tools }
@@ -1158,8 +1158,7 @@ describe("a request is sent again", function()
       refuse(401)
       server:reply { body = '{"object":"list","data":[{"id":"m"}]}' }
       assert.equal("m", assert(own:models())[1].id)
-      local requests = server:requests()
-      assert.equal("Bearer new", requests[#requests].headers.authorization)
+      assert.equal("Bearer new", server:last_request().headers.authorization)
       own:close()
     end)
   end)

@@ -551,17 +551,7 @@ describe("a secret", function()
   end
 
   describe("leaves nothing in memory", function()
-    local tls, problem
-
-    setup(function()
-      tls, problem = Tls.start(server.port)
-    end)
-
-    teardown(function()
-      if tls then
-        tls:stop()
-      end
-    end)
+    local tls = Tls.for_tests(server)
 
     memory_test("when its client is closed", function()
       for _, way in ipairs { "file", "command" } do
@@ -572,8 +562,8 @@ describe("a secret", function()
     end)
 
     memory_test("over TLS", function()
-      if problem then
-        pending(problem)
+      if tls.problem then
+        pending(tls.problem)
         return
       end
       local ca = tls.folder .. "/ca.pem"

@@ -37,14 +37,6 @@ describe("structured answers", function()
     client:close()
   end)
 
-  local function bodies()
-    local list = {}
-    for i, request in ipairs(server:requests()) do
-      list[i] = request.json
-    end
-    return list
-  end
-
   it("are asked for with a JSON Schema", function()
     local expected = {
       type = "json_schema",
@@ -221,7 +213,7 @@ describe("structured answers", function()
     chat:tool{ name = "look", run = function() return "Mars" end }
     local reply = assert(chat:run("Hi", { schema = PLANET }))
     assert.equal(2, reply.parsed.moons)
-    assert.truthy(bodies()[1].response_format and bodies()[2].response_format)
+    assert.truthy(server:bodies()[1].response_format and server:bodies()[2].response_format)
     assert.equal(4, #chat)
   end)
 
@@ -243,7 +235,7 @@ describe("structured answers", function()
         end
         assert.same({ name = "Mars", moons = 2 }, reply.parsed)
         assert.equal(1, done)
-        local sent = bodies()
+        local sent = server:bodies()
         assert.equal(3, #sent)
         local messages = sent[3].messages
         assert.equal(7, #messages)
@@ -364,8 +356,8 @@ describe("structured answers", function()
       } do
         server:reset():default(saying '"big"')
         assert.equal("big", (client:json{ input = case[1], schema = { "big", "small" } }))
-        assert.same(case[2], bodies()[1].messages[1].content)
-        assert.equal(1, #bodies()[1].messages)
+        assert.same(case[2], server:bodies()[1].messages[1].content)
+        assert.equal(1, #server:bodies()[1].messages)
       end
     end)
 

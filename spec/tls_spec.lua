@@ -29,17 +29,7 @@ end
 
 describe("TLS", function()
   local server = Server.for_tests()
-  local tls, problem
-
-  setup(function()
-    tls, problem = Tls.start(server.port)
-  end)
-
-  teardown(function()
-    if tls then
-      tls:stop()
-    end
-  end)
+  local tls = Tls.for_tests(server)
 
   before_each(function()
     collectgarbage()
@@ -47,8 +37,8 @@ describe("TLS", function()
 
   local function test(name, f)
     it(name, function()
-      if problem then
-        pending(problem)
+      if tls.problem then
+        pending(tls.problem)
         return
       end
       f()

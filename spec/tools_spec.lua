@@ -76,18 +76,9 @@ describe("tools", function()
     client:close()
   end)
 
-  -- Bodies of all requests so far.
-  local function bodies()
-    local list = {}
-    for i, request in ipairs(server:requests()) do
-      list[i] = request.json
-    end
-    return list
-  end
-
   -- What the model was told by the results in the last request.
   local function told()
-    local all = bodies()
+    local all = server:bodies()
     local results = {}
     for _, message in ipairs(all[#all].messages) do
       if message.role == "tool" then
@@ -394,7 +385,7 @@ describe("tools", function()
         assert.truthy(fragments >= 2)
         assert.same({ 1, 2 }, seen)
         assert.equal(1, done)
-        assert.equal(true, bodies()[2].stream)
+        assert.equal(true, server:bodies()[2].stream)
         check_list(chat)
       end)
 
@@ -425,7 +416,7 @@ describe("tools", function()
         end }
         assert.equal("an outer answer",
           assert(how[2](function() return chat:run("Hi") end)).content)
-        assert.equal("small", bodies()[2].model)
+        assert.equal("small", server:bodies()[2].model)
         assert.same({ "an inner answer" }, told())
       end)
 
@@ -499,8 +490,8 @@ describe("tools", function()
             tools = { { name = "f", run = function() end } },
             tool_choice = place == "conversation" and case[1] or nil }
           assert(one:run("Hi", place == "run" and { tool_choice = case[1] } or nil))
-          assert.same(case[2], bodies()[1].tool_choice)
-          assert.same(case[3], bodies()[2].tool_choice)
+          assert.same(case[2], server:bodies()[1].tool_choice)
+          assert.same(case[3], server:bodies()[2].tool_choice)
         end
       end
     end)
@@ -614,8 +605,8 @@ describe("tools", function()
       counting()
       assert(chat:run("Hi", { tools = { { name = "g", run = function() return "g" end } } }))
       assert.same({ "g" }, told())
-      assert.equal(1, #bodies()[1].tools)
-      assert.equal(1, #bodies()[2].tools)
+      assert.equal(1, #server:bodies()[1].tools)
+      assert.equal(1, #server:bodies()[2].tools)
       assert.equal("f", cjson.decode(chat:preview("x")).tools[1]["function"].name)
     end)
 

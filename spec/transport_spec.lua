@@ -87,8 +87,7 @@ describe("the transport", function()
     server:reset()
     assert.equal("ok", assert(chat:send("again")).content)
     assert.equal(#before + 2, #chat)
-    local requests = server:requests()
-    assert.equal("again", requests[#requests].json.messages[#before + 1].content)
+    assert.equal("again", server:last_request().json.messages[#before + 1].content)
     chat:undo()
     return err
   end
@@ -1087,8 +1086,7 @@ describe("the transport", function()
         local prompt = ("x"):rep(3000000)
         server:script { { ending } }
         assert.equal("ok", assert(chat:send(prompt)).content)
-        local requests = server:requests()
-        assert.truthy(requests[#requests].json.messages[8].content == prompt)
+        assert.truthy(server:last_request().json.messages[8].content == prompt)
       end
     end)
   end)

@@ -15,16 +15,7 @@ local types = dofile("docs/generator/types.lua")
 
 local classes, by_name = annotations.classes, annotations.by_name
 
-local function sorted(set)
-  local names = {}
-  for name in pairs(set) do
-    if type(name) == "string" and not name:find("^_") then
-      names[#names + 1] = name
-    end
-  end
-  table.sort(names)
-  return names
-end
+local sorted = annotations.names_in
 
 local function members(class)
   return types.members(by_name, "opperchat" .. (class ~= "" and "." .. class or ""))

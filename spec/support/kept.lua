@@ -126,8 +126,7 @@ function kept.break_off(text)
 end
 
 function kept.last_request()
-  local list = kept.server:requests()
-  return list[#list]
+  return kept.server:last_request()
 end
 
 --- Polls until nothing is under way.

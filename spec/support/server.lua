@@ -183,6 +183,23 @@ function Server:requests()
   return list
 end
 
+--- The last one.
+---@return table? request
+function Server:last_request()
+  local list = self:requests()
+  return list[#list]
+end
+
+--- The JSON of all of them.
+---@return table[]
+function Server:bodies()
+  local list = self:requests()
+  for i, request in ipairs(list) do
+    list[i] = request.json
+  end
+  return list
+end
+
 --- Lets the connections that stand at a "hold" go on.
 ---@return integer count how many there were
 function Server:release()

@@ -5,6 +5,8 @@
 --   tls.folder .. "/ca.pem"           what signed its certificate
 --   tls:stop()
 --
+-- Or, in a spec, `local tls = Tls.for_tests(server)`, which does the rest by itself.
+--
 -- Servers: 1 all is well; 2 its certificate has expired; 3 it is that of
 -- another host; 4 and 5 close connections early; 6 wants the certificate of
 -- the client; 7 all is well, for a proxy that is reached over TLS.
@@ -115,6 +117,25 @@ function Tls.start(port)
     return nil, problem
   end
   return setmetatable({ front = front, folder = front.folder, ports = front.ports }, Tls)
+end
+
+--- One for all tests of a block, in front of their server. What is missing here is in
+--- its field `problem`; nothing else of it is there then.
+---@param server spec.Server
+---@return table tls
+function Tls.for_tests(server)
+  local busted = require "busted"
+  local self, front = {}, nil
+  busted.setup(function()
+    front, self.problem = Tls.start(server.port)
+    setmetatable(self, { __index = front })
+  end)
+  busted.teardown(function()
+    if front then
+      front:stop()
+    end
+  end)
+  return self
 end
 
 --- The address of one of its servers.
