@@ -4,6 +4,7 @@ local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
+local sse = require "spec.support.sse"
 local Tls = require "spec.support.tls"
 local with = require "spec.support.with"
 
@@ -12,14 +13,15 @@ local KEY = "op-5ecret-Key.0123456789"
 -- Under valgrind everything takes its time.
 local SLOW = os.getenv("OPPERCHAT_SLOW") and 8 or 1
 
+-- A piece of content; the last one comes with its finish reason.
 local function event(text, reason)
-  return ('data: {"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":%s}]}\n\n')
-    :format(text, reason and '"' .. reason .. '"' or "null")
+  return reason and sse.line(('{"index":0,"delta":{"content":"%s"},"finish_reason":"%s"}')
+    :format(text, reason)) .. "\n\n" or sse.text(text)
 end
 
-local USAGE = 'data: {"choices":[],"usage":{"prompt_tokens":20,"completion_tokens":40,'
-  .. '"total_tokens":60,"cost":0.0001}}\n\n'
-local DONE = "data: [DONE]\n\n"
+local USAGE = sse.line("", ',"usage":{"prompt_tokens":20,"completion_tokens":40,'
+  .. '"total_tokens":60,"cost":0.0001}') .. "\n\n"
+local DONE = sse.done
 
 local MODELS = { body = { object = "list", data = {
   { id = "test/small", object = "model" }, { id = "test/large", object = "model" },

@@ -48,10 +48,7 @@ local function is_over(task)
 end
 
 local function wait_for_held(count)
-  local deadline = core.now() + 5
-  while server:status().held < count and core.now() < deadline do
-    opperchat.poll(0.002)
-  end
+  wait_until(function() return server:status().held >= count end, "held answers")
 end
 
 before_each(function()

@@ -50,14 +50,7 @@ end)
 
 local FLAGS = { pinned = 1, summary = 2, facts = 4 }
 
--- What a list holds: the exact text of each message, and its flags.
-local function contents(list)
-  local result = {}
-  for i = 1, #list do
-    result[i] = { (core.message_json(list, i)), (select(3, core.message_info(list, i))) }
-  end
-  return result
-end
+local contents = require("spec.support.kept").contents
 
 local function list_of(...)
   local list = core.conversation()

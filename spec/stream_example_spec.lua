@@ -2,6 +2,7 @@
 
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
+local sse = require "spec.support.sse"
 
 describe("examples/stream.lua", function()
   local PROGRAM = shell.interpreter() .. " examples/stream.lua "
@@ -17,7 +18,7 @@ describe("examples/stream.lua", function()
   it("stops at Ctrl-C", function()
     local chunks = {}
     for i = 1, 400 do
-      chunks[i] = 'data: {"choices":[{"index":0,"delta":{"content":"word' .. i .. ' "}}]}\n\n'
+      chunks[i] = sse.text("word" .. i .. " ")
     end
     local server = Server.start()
     server:stream(chunks, { pause = 0.05 })

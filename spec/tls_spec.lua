@@ -7,6 +7,7 @@ local Proxy = require "spec.support.connect_proxy"
 local socket = require "socket"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
+local sse = require "spec.support.sse"
 local Tls = require "spec.support.tls"
 local with = require "spec.support.with"
 local completion = require("spec.support.completion").json
@@ -437,12 +438,11 @@ describe("TLS", function()
   end)
 
   test("shares a connection with a stream that waits for its reader", function()
-    local events = { 'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n' }
+    local events = { sse.delta('{"role":"assistant"}') }
     for i = 2, 400 do
-      events[i] = 'data: {"choices":[{"index":0,"delta":{"content":"'
-        .. ("%04d"):format(i) .. ("x"):rep(9996) .. '"}}]}\n\n'
+      events[i] = sse.text(("%04d"):format(i) .. ("x"):rep(9996))
     end
-    events[401] = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    events[401] = sse.finish()
     for _, http2 in ipairs { true, false } do
       server:reset()
       server:stream(events)

@@ -8,6 +8,7 @@ local cjson = require("cjson").new()
 local sse = require "spec.support.sse"
 local with = require "spec.support.with"
 local completion = require "spec.support.completion"
+local poll_until = require "spec.support.poll_until"
 
 local call = completion.call
 
@@ -108,10 +109,7 @@ describe("tools", function()
     local task = opperchat.go(function()
       results = { fn() }
     end)
-    local deadline = core.now() + 20
-    while task.state == "running" and core.now() < deadline do
-      opperchat.poll(0.02)
-    end
+    poll_until(function() return task.state ~= "running" end, "the end of the task")
     assert.equal("done", task.state)
     return results[1], results[2]
   end

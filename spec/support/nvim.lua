@@ -11,6 +11,7 @@
 
 local cjson = require("cjson").new()
 local shell = require "spec.support.shell"
+local sse = require "spec.support.sse"
 
 local nvim = {}
 
@@ -121,13 +122,10 @@ end
 function nvim.chunks(pieces)
   local chunks = {}
   for i, text in ipairs(pieces) do
-    chunks[i] = "data: " .. cjson.encode({
-      choices = { { index = 0, delta = { content = text } } },
-    }) .. "\n\n"
+    chunks[i] = sse.delta(cjson.encode({ content = text }))
   end
-  chunks[#chunks + 1] = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-    .. 'data: {"choices":[],"usage":{"prompt_tokens":20,"completion_tokens":10,'
-    .. '"total_tokens":30}}\n\ndata: [DONE]\n\n'
+  chunks[#chunks + 1] = sse.finish() .. sse.line("", ',"usage":{"prompt_tokens":20,'
+    .. '"completion_tokens":10,"total_tokens":30}') .. "\n\n" .. sse.done
   return chunks
 end
 
