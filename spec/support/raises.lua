@@ -10,7 +10,8 @@ local assert = require "luassert"
 ---@param fn fun()
 return function(expected, fn)
   local info = debug.getinfo(fn, "S")
+  local place = info.short_src .. ":" .. info.linedefined .. ": "
   local ok, err = pcall(fn)
-  assert.is_false(ok, "nothing was raised instead of: " .. expected)
-  assert.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, tostring(err))
+  assert.is_false(ok, place .. "nothing was raised instead of: " .. expected)
+  assert.equal(place .. expected, tostring(err))
 end
