@@ -5,14 +5,13 @@ local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local cjson = require("cjson").new()
 local http = require "socket.http"
+local shell = require "spec.support.shell"
+local with = require "spec.support.with"
 
 local peer = "spec/peer"
-local has_node = os.execute("command -v node >/dev/null 2>&1")
-has_node = has_node == true or has_node == 0
-local installed = io.open(peer .. "/node_modules/@copilotkit/aimock/package.json")
-if installed then
-  installed:close()
-end
+local has_node = shell.has("node")
+local installed = shell.succeeds("test -f " .. peer
+  .. "/node_modules/@copilotkit/aimock/package.json")
 
 local WEATHER = '{"city":"Oslo","days":[1,2,3],"unit":"celsius"}'
 local TIME = '{"zone":"Europe/Oslo","text":"caf\195\169 \226\130\172 \240\159\152\128 \\"x\\""}'
@@ -68,21 +67,14 @@ describe("aimock", function()
   local paths = {}
 
   setup(function()
-    for i = 1, 2 do
-      paths[i] = os.tmpname()
-    end
-    local file = assert(io.open(paths[1], "w"))
-    file:write(cjson.encode { fixtures = fixtures })
-    file:close()
+    paths[1] = shell.write_file(os.tmpname(), cjson.encode { fixtures = fixtures })
+    paths[2] = os.tmpname()
     input = assert(io.popen(("unset LD_PRELOAD; exec node %s/aimock.mjs %s >%s 2>&1")
       :format(peer, paths[1], paths[2]), "w"))
     local deadline = core.now() + 20
     repeat
       core.sleep(0.02)
-      file = assert(io.open(paths[2]))
-      local line = file:read("*a")
-      file:close()
-      base = line:match("^(http://%S+)\n")
+      base = shell.read_file(paths[2]):match("^(http://%S+)\n")
     until base or core.now() > deadline
     assert(base, "aimock did not start")
   end)
@@ -103,11 +95,7 @@ describe("aimock", function()
   end)
 
   local function converse(more)
-    local given = { client = client, model = "openai/gpt-5-mini" }
-    for name, value in pairs(more or {}) do
-      given[name] = value
-    end
-    return opperchat.conversation(given)
+    return opperchat.conversation(with({ client = client, model = "openai/gpt-5-mini" }, more))
   end
 
   -- Sends as a stream or not; what handlers were told comes third.

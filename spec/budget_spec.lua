@@ -5,6 +5,7 @@ local opperchat = require "opperchat"
 local socket = require "socket"
 local Server = require "spec.support.server"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 
 -- Under valgrind and the like it takes ten times as long to begin.
 local SLOW = (os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC")
@@ -15,26 +16,14 @@ local END = sse.finish("stop") .. sse.done
 -- One thing at a time: a read of one connection, or the handlers of one request.
 local NOTHING = { budget = 0 }
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = "k", max_retries = 0 }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.client(given)
+  return opperchat.client(with({ base_url = server.url, api_key = "k", max_retries = 0 }, more))
 end
 
-setup(function()
-  server = Server.start()
-end)
-
-teardown(function()
-  server:stop()
-end)
-
 before_each(function()
-  server:reset()
   client = new_client()
 end)
 

@@ -13,47 +13,13 @@ local KEY = "op-5ecret-Key.0123456789"
 -- Nothing listens on the discard port.
 local NOWHERE = "http://127.0.0.1:9/v1"
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
 local load_text = loadstring or load -- luacheck: ignore 113
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
-local CLEAN = {
-  "OPPER_API_KEY", "OPPER_BASE_URL", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-  "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-}
 
 -- What a program prints that runs with these environment variables; what it
 -- raises is printed, too.
 local function child(environment, program)
-  local words = { "env" }
-  for _, name in ipairs(CLEAN) do
-    words[#words + 1] = "-u " .. name
-  end
-  for name, value in pairs(environment) do
-    words[#words + 1] = name .. "=" .. quote(value)
-  end
-  words[#words + 1] = interpreter()
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write("local ok, problem = pcall(function()\n", program,
-    "\nend)\nif not ok then print(problem) end\n")
-  file:close()
-  words[#words + 1] = path
-  local pipe = assert(io.popen(table.concat(words, " ") .. " </dev/null"))
-  local output = pipe:read("*a")
-  pipe:close()
-  os.remove(path)
-  return (output:gsub("\n$", ""))
+  return (shell.run_lua("local ok, problem = pcall(function()\n" .. program
+    .. "\nend)\nif not ok then print(problem) end\n", shell.env(environment)):gsub("\n$", ""))
 end
 
 -- The function raises a message that matches, at a line of its own.
@@ -87,18 +53,9 @@ local function strings_in(value, found, seen)
 end
 
 describe("a client", function()
-  local server
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
 
   before_each(function()
-    server:reset()
     collectgarbage()
   end)
 

@@ -6,6 +6,8 @@ local socket = require "socket"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
+local completion = require "spec.support.completion"
 
 local quote = shell.quote
 local root = shell.output_of("pwd"):gsub("\n$", "")
@@ -14,18 +16,10 @@ local root = shell.output_of("pwd"):gsub("\n$", "")
 local LIMIT = (os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS")) and 120 or 20
 
 describe("opperchat", function()
-  local server, folder
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local folder
 
   before_each(function()
-    server:reset()
     folder = shell.new_folder()
   end)
 
@@ -38,14 +32,11 @@ describe("opperchat", function()
   -- What a command line prints and ends with: stdout, stderr, exit code.
   local function run(line, settings)
     settings = settings or {}
-    local environment = {
+    local environment = with({
       HOME = folder, OPPER_BASE_URL = server.url, OPPERCHAT_MODEL = "test/model", NO_COLOR = false,
       OPPERCHAT_DEBUG = false, OPPER_API_KEY = false, XDG_DATA_HOME = false,
       XDG_CONFIG_HOME = false,
-    }
-    for name, value in pairs(settings.env or {}) do
-      environment[name] = value
-    end
+    }, settings.env)
     local words = {}
     for name, value in pairs(environment) do
       words[#words + 1] = value and "export " .. name .. "=" .. quote(value) .. ";"
@@ -71,8 +62,7 @@ describe("opperchat", function()
 
   -- The body of the last request.
   local function sent()
-    local requests = server:requests()
-    return requests[#requests].json
+    return server:last_request().json
   end
 
   -- Runs a program in the place of a shell, with the signals as a terminal has them:
@@ -163,8 +153,7 @@ describe("opperchat", function()
     end)
 
     it("without a stream", function()
-      server:reply{ body = { choices = { { index = 0, finish_reason = "stop",
-        message = { role = "assistant", content = "whole" } } } } }
+      server:reply{ body = completion.body("whole") }
       assert.equal("whole\n", (succeeds("opperchat --no-stream hello")))
       assert.is_nil(sent().stream)
     end)
@@ -728,8 +717,7 @@ describe("opperchat", function()
         .. "option = temperature=0\nkey-file = ~/key\nno-save\n")
       answer("ok")
       succeeds("opperchat hello", { env = { OPPERCHAT_MODEL = false } })
-      local requests = server:requests()
-      assert.equal("Bearer op-from-file", requests[#requests].headers.authorization)
+      assert.equal("Bearer op-from-file", server:last_request().headers.authorization)
       assert.equal("file/model", sent().model)
       assert.equal("Be brief.", sent().messages[1].content)
       assert.equal(0, sent().temperature)

@@ -5,6 +5,7 @@ local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
 local tmux = require "spec.support.tmux"
+local with = require "spec.support.with"
 
 if not tmux.is_there() then
   describe("opperchat in a terminal", function()
@@ -19,18 +20,10 @@ local HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 local END = sse.finish() .. sse.done
 
 describe("opperchat in a terminal", function()
-  local server, folder, terminal
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local folder, terminal
 
   before_each(function()
-    server:reset()
     folder = shell.new_folder()
   end)
 
@@ -42,14 +35,11 @@ describe("opperchat in a terminal", function()
   local program = quote(shell.interpreter()) .. " " .. quote(root .. "/bin/opperchat") .. " "
 
   local function start(words, environment, columns)
-    local settings = {
+    local settings = with({
       HOME = folder, OPPER_BASE_URL = server.url, OPPERCHAT_MODEL = "test/model",
       XDG_DATA_HOME = false, XDG_CONFIG_HOME = false, NO_COLOR = false, OPPER_API_KEY = false,
       LC_ALL = "C.UTF-8",
-    }
-    for name, value in pairs(environment or {}) do
-      settings[name] = value
-    end
+    }, environment)
     local line = (" " .. words):gsub(" opperchat%f[ ;%z]", function() return " " .. program end)
     terminal = tmux.start(line, settings, columns)
     return terminal
@@ -66,8 +56,7 @@ describe("opperchat in a terminal", function()
   end
 
   local function sent()
-    local requests = server:requests()
-    return requests[#requests].json.messages
+    return server:last_request().json.messages
   end
 
   it("streams, and turns a spinner until the first word", function()
@@ -229,8 +218,7 @@ describe("opperchat in a terminal", function()
     answer("two")
     terminal:type("second question")
     terminal:wait_for("two")
-    local requests = server:requests()
-    local body = requests[#requests].json
+    local body = server:last_request().json
     assert.equal("other/model", body.model)
     assert.truthy(body.messages[4].content:find("remember the milk", 1, true))
 
@@ -271,8 +259,7 @@ describe("opperchat in a terminal", function()
     terminal:stop()
     start("opperchat -c fourth question")
     terminal:wait_for("[ended 0]")
-    requests = server:requests()
-    body = requests[#requests].json
+    body = server:last_request().json
     assert.equal("other/model", body.model)
     assert.equal("fourth question", body.messages[#body.messages].content)
     assert.equal("three", body.messages[#body.messages - 1].content)

@@ -3,8 +3,9 @@
 -- is left hanging.
 
 local chats = require "spec.support.chats"
+local Dice = require "spec.support.dice"
+local completion = require "spec.support.completion"
 local core = require "opperchat.core"
-local json = require "opperchat.json"
 local opperchat = require "opperchat"
 
 local policy = opperchat.policy
@@ -12,20 +13,16 @@ local policy = opperchat.policy
 local ROUNDS = (os.getenv("OPPERCHAT_GC") or os.getenv("OPPERCHAT_SLOW")) and 8 or 60
 local STEPS = 150
 
-setup(chats.start)
-teardown(chats.stop)
-before_each(chats.begin)
-after_each(chats.finish)
+chats.for_tests()
 
-local seed = 1
+local dice
 
 local function roll(sides)
-  seed = (seed * 1103515245 + 12345) % 2147483648
-  return math.floor(seed / 65536) % sides + 1
+  return dice:roll(sides)
 end
 
 local function chance(percent)
-  return roll(100) <= percent
+  return dice:chance(percent)
 end
 
 local function random_policy()
@@ -224,10 +221,9 @@ describe("random work with policies in the background", function()
   it("loses nothing and tells nothing twice", function()
     local compacted = 0
     -- a summary, an answer and facts in one
-    chats.server:default { delay = 0.002, body = json.encode { choices = { { index = 0,
-      finish_reason = "stop", message = { role = "assistant", content = '{"facts":["x"]}' } } } } }
+    chats.server:default { delay = 0.002, body = completion.body('{"facts":["x"]}') }
     for round = 1, ROUNDS do
-      seed = round * 7919
+      dice = Dice.new(round * 7919)
       local world = new_world()
       local ok, err = pcall(function()
         for _ = 1, STEPS do

@@ -1,47 +1,23 @@
 local chats = require "spec.support.chats"
+local completion = require "spec.support.completion"
+local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 
-local policy = opperchat.policy
+local policy, call = opperchat.policy, completion.call
 local show, preview, fill, answer = chats.show, chats.preview, chats.fill, chats.answer
 
-setup(chats.start)
-teardown(chats.stop)
-before_each(function()
-  chats.begin()
-  chats.count_bytes()
-end)
-after_each(chats.finish)
+chats.for_tests()
+before_each(chats.count_bytes)
 
 -- Each turn of `fill` costs 2 * (4 + 46) = 100, a request 3.
 local SIZE = 46
 
-local function call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name or "f", arguments = arguments or "{}" } }
-end
-
--- Records what on_drop and on_compact are told.
-local function recorder(given)
-  local log = { dropped = {}, reports = {}, errors = {} }
-  given.on_drop = function(messages)
-    log.dropped[#log.dropped + 1] = chats.words(messages)
-  end
-  given.on_compact = function(report, err)
-    log.reports[#log.reports + 1] = report
-    log.errors[#log.errors + 1] = err
-  end
-  return given, log
-end
-
 -- A policy that summarizes from 850 tokens on, down to 500.
 local function summarize(given)
-  local options = { tokens = 1000 }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
-  return policy.summarize(options)
+  return policy.summarize(with({ tokens = 1000 }, given))
 end
 
 -- A conversation in which it is time: nine turns.
@@ -77,7 +53,7 @@ local USAGE = { prompt_tokens = 500, completion_tokens = 20, total_tokens = 520,
 
 describe("summarize", function()
   it("puts one message in the place of the older turns", function()
-    local given, log = recorder {}
+    local given, log = chats.record {}
     local chat = new_chat(given)
     answer("  They counted to five.\n", { usage = USAGE })
     answer("a10")
@@ -297,12 +273,11 @@ describe("summarize", function()
 
     for _, way in ipairs(ways) do
       it("leaves the list: " .. way[1], function()
-        local given, log = recorder {}
+        local given, log = chats.record {}
         local chat = new_chat(given)
         local bytes = chats.bytes(chat)
         way[2]()
-        chats.server:default { body = json.encode { choices = { { index = 0,
-          finish_reason = "stop", message = { role = "assistant", content = "fine" } } } } }
+        chats.server:default { body = completion.body("fine") }
         local report, err = chat:compact()
         assert.is_nil(report)
         assert.are.equal(bytes, chats.bytes(chat))
@@ -316,8 +291,7 @@ describe("summarize", function()
         chats.server:reset()
         chat = new_chat(given)
         way[2]()
-        chats.server:default { body = json.encode { choices = { { index = 0,
-          finish_reason = "stop", message = { role = "assistant", content = "fine" } } } } }
+        chats.server:default { body = completion.body("fine") }
         assert(chat:send("u10"))
         assert.are.equal(bytes, (chats.bytes(chat):match("^(.*)\n[^\n]*\n[^\n]*$")))
         assert.are.equal(2, #log.errors)
@@ -430,8 +404,7 @@ describe("summarize", function()
     local chat = chats.new { policy = summarize { tokens = 300 } }
     for number = 1, 12 do
       answer("a" .. number .. ("y"):rep(300))
-      chats.server:default { body = json.encode { choices = { { index = 0,
-        finish_reason = "stop", message = { role = "assistant", content = "sum" } } } } }
+      chats.server:default { body = completion.body("sum") }
       local before = #chats.server:requests()
       -- whoever asks first gets the long one: it is no summary
       assert(chat:send("u" .. number .. ("x"):rep(300)))
@@ -472,7 +445,7 @@ describe("summarize", function()
   end)
 
   it("is paid for once when the request fails", function()
-    local given, log = recorder {}
+    local given, log = chats.record {}
     local chat = new_chat(given)
     local bytes = chats.bytes(chat)
     answer("sum", { usage = USAGE })
@@ -525,7 +498,7 @@ describe("summarize", function()
   end)
 
   it("works with a run and its tools", function()
-    local given, log = recorder { tools = { { name = "f", parameters = {}, run = function()
+    local given, log = chats.record { tools = { { name = "f", parameters = {}, run = function()
       return ("r"):rep(30)
     end } } }
     local chat = new_chat(given)
@@ -577,11 +550,10 @@ describe("summarize", function()
   end)
 
   it("comes with what had arrived of an answer that is kept", function()
-    local given, log = recorder { keep_partial = true }
+    local given, log = chats.record { keep_partial = true }
     local chat = new_chat(given)
     answer("sum")
-    chats.server:script { { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-      .. 'data: {"choices":[{"index":0,"delta":{"content":"half"}}]}\n\n' }, { "close" } }
+    chats.server:script(sse.broken_off("half"))
     assert.is_nil((chat:send("u10", { stream = true })))
     assert.is_truthy(show(chat):find("^a:Earlier: sum u6 .* u10 a:half$"))
     assert.are.equal(1, #log.dropped)
@@ -623,15 +595,11 @@ end)
 
 describe("remember", function()
   local function remember(given)
-    local options = { tokens = 1000 }
-    for name, value in pairs(given or {}) do
-      options[name] = value
-    end
-    return policy.remember(options)
+    return policy.remember(with({ tokens = 1000 }, given))
   end
 
   it("keeps facts in the head and drops the turns", function()
-    local given, log = recorder { system = "s", policy = remember() }
+    local given, log = chats.record { system = "s", policy = remember() }
     local chat = new_chat(given)
     answer('{"facts":["Ann likes tea"]}', { usage = USAGE })
     answer("a10")
@@ -752,7 +720,7 @@ describe("between turns", function()
   -- A conversation whose background summary is held back by the server.
   local function compacting(given)
     local log
-    given, log = recorder(given or {})
+    given, log = chats.record(given or {})
     local chat = new_chat(given)
     answer("a10")
     chats.hold("sum", { usage = USAGE })
@@ -869,7 +837,7 @@ describe("between turns", function()
     for _, way in ipairs { "answer", "failure", "run", "failing run" } do
       chats.begin()
       -- the summary is answered late, but before the next answer
-      local given, log = recorder { tools = { { name = "f", parameters = {}, run = function()
+      local given, log = chats.record { tools = { { name = "f", parameters = {}, run = function()
         return "r"
       end } } }
       local chat = new_chat(given)
@@ -887,8 +855,7 @@ describe("between turns", function()
         is_over = true
       end
       -- the next answer comes when the summary has been taken
-      local body = way:find("fail") and "{}" or json.encode { choices = { { index = 0,
-        finish_reason = "stop", message = { role = "assistant", content = "a11" } } } }
+      local body = way:find("fail") and "{}" or json.encode(completion.body("a11"))
       chats.server:script { { "sleep", 0.3 }, { "send", "HTTP/1.1 "
         .. (way:find("fail") and "400 Bad Request" or "200 OK")
         .. "\r\nContent-Type: application/json\r\nContent-Length: " .. #body
@@ -1081,7 +1048,7 @@ describe("between turns", function()
   end)
 
   it("leaves the list when it fails, and is not tried again at once", function()
-    local given, log = recorder {}
+    local given, log = chats.record {}
     local chat = new_chat(given)
     answer("a10")
     answer("")
@@ -1145,7 +1112,7 @@ describe("between turns", function()
   end)
 
   it("keeps what worked when another policy fails", function()
-    local given, log = recorder { policy = { summarize(), function()
+    local given, log = chats.record { policy = { summarize(), function()
       return nil, "no"
     end } }
     local chat = new_chat(given)
@@ -1182,8 +1149,7 @@ describe("between turns", function()
       list[i] = new_chat()
       answer("a10")
     end
-    chats.server:default { body = json.encode { choices = { { index = 0,
-      finish_reason = "stop", message = { role = "assistant", content = "sum" } } } } }
+    chats.server:default { body = completion.body("sum") }
     for i = 1, 10 do
       opperchat.go(function()
         assert(list[i]:send("u10"))

@@ -1,25 +1,19 @@
 local Server = require "spec.support.server"
+local raises = require "spec.support.raises"
+local completion = require "spec.support.completion"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 
 local unpack = table.unpack or unpack -- luacheck: ignore
 
-local server, client
+local server = Server.for_tests()
+local client
 
 -- A conversation with the test server.
 local function new_chat(given)
   given = given or {}
   given.client = given.client or client
   return opperchat.conversation(given)
-end
-
--- A call has to be refused with exactly this message, at the line of the call:
--- `fn` is written on one line.
-local function raises(expected, fn)
-  local info = debug.getinfo(fn, "S")
-  local ok, err = pcall(fn)
-  assert.is_false(ok, "nothing was raised instead of: " .. expected)
-  assert.are.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, err)
 end
 
 -- The same, and the list has to stay as it was.
@@ -40,10 +34,7 @@ local function show(chat)
   return table.concat(words, " ")
 end
 
-local function call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name or "f", arguments = arguments or "{}" } }
-end
+local call = completion.call
 
 -- A conversation with what a list of words says: "u:Hi" is a message, "a:" with
 -- a list of ids in brackets one with tool calls, "t[id]:text" a result.
@@ -72,41 +63,18 @@ end
 
 -- Queues a whole response.
 local function answer(message, more)
-  if type(message) == "string" then
-    message = { role = "assistant", content = message }
-  end
-  local body = { id = "chatcmpl-1", object = "chat.completion", created = 1, model = "m",
-    choices = { { index = 0, message = message, finish_reason = "stop" } } }
-  local headers
-  for name, value in pairs(more or {}) do
-    if name == "headers" then
-      headers = value
-    elseif name == "finish_reason" then
-      body.choices[1].finish_reason = value
-    else
-      body[name] = value
-    end
-  end
+  local body = completion.body(message, more)
+  local headers = body.headers
+  body.headers = nil
   server:reply { body = json.encode(body), headers = headers }
 end
 
-local function last_request()
-  local list = server:requests()
-  return list[#list]
-end
-
 setup(function()
-  server = Server.start()
   client = opperchat.client { base_url = server.url, api_key = "op-secret", max_retries = 0 }
 end)
 
 teardown(function()
   client:close()
-  server:stop()
-end)
-
-before_each(function()
-  server:reset()
 end)
 
 describe("append", function()
@@ -677,7 +645,7 @@ describe("tool calls", function()
       chat:append("tool", "1", { tool_call_id = each.id })
     end
     assert(chat:send())
-    local sent = last_request().json.messages
+    local sent = server:last_request().json.messages
     assert.are.equal(8, #sent)
     assert.are.equal("{\"x\":", sent[2].tool_calls[2]["function"].arguments)
     assert.are.equal("", sent[2].tool_calls[3]["function"].arguments)
@@ -692,7 +660,7 @@ describe("tool calls", function()
     local chat = new_chat()
     assert(chat:send("Hi"))
     assert(chat:append("tool", "1", { tool_call_id = "a" }):send())
-    local body = last_request().body
+    local body = server:last_request().body
     assert.truthy(body:find([["thought_signature":"S\/=="]], 1, true))
     assert.truthy(body:find('"annotations":[ 1.50 ]}', 1, true))
   end)
@@ -756,7 +724,7 @@ describe("send", function()
     assert(chat:send({ type = "text", text = "100%" }))
     assert.are.equal('{"messages":[{"role":"user","content":[{"text":"50% of","type":"text"},'
       .. '{"image_url":{"url":"u"},"type":"image_url"}]},{"role":"assistant","content":"ok"},'
-      .. '{"role":"user","content":[{"text":"100%","type":"text"}]}]}', last_request().body)
+      .. '{"role":"user","content":[{"text":"100%","type":"text"}]}]}', server:last_request().body)
     raises("send: prompt: string, part or list of them expected, got number",
       function() chat:send(5) end)
     raises("send: prompt: string, part or list of them expected, got an empty table",
@@ -774,8 +742,8 @@ describe("send", function()
     } do
       local shown = chat:preview(case[1], case[2])
       assert(chat:send(case[1], case[2]))
-      assert.are.equal(shown, last_request().body)
-      assert.are.equal(#shown, tonumber(last_request().headers["content-length"]))
+      assert.are.equal(shown, server:last_request().body)
+      assert.are.equal(#shown, tonumber(server:last_request().headers["content-length"]))
     end
     assert.are.equal('{"messages":[]}', new_chat():preview())
   end)
@@ -787,7 +755,7 @@ describe("send", function()
     end
     local shown = chat:preview("the last")
     assert(chat:send("the last"))
-    assert.are.equal(shown, last_request().body)
+    assert.are.equal(shown, server:last_request().body)
     assert.are.equal(3002, #chat)
   end)
 
@@ -967,7 +935,7 @@ describe("Opper's headers", function()
       guard = { input = { "pii", "secrets" }, output = "toxicity", action = "block" },
       trace_id = "trace-1" }
     assert(chat:send("Hi"))
-    local headers = last_request().headers
+    local headers = server:last_request().headers
     assert.are.equal("Bearer op-secret", headers.authorization)
     assert.are.equal("application/json", headers["content-type"])
     assert.are.equal("npc", headers["x-opper-name"])
@@ -978,7 +946,7 @@ describe("Opper's headers", function()
     assert.are.equal("trace-1", headers["x-opper-trace-id"])
     assert.are.equal("yes", headers["x-mine"])
     assert(new_chat { client = own }:send("Hi"))
-    headers = last_request().headers
+    headers = server:last_request().headers
     assert.are.equal("from-client", headers["x-opper-name"])
     assert.are.equal("shift:1,team:a", headers["x-opper-tags"])
     assert.are.equal("pii", headers["x-opper-guard-input"])
@@ -988,7 +956,7 @@ describe("Opper's headers", function()
 
   it("are few when nothing is asked for", function()
     assert(new_chat():send("Hi"))
-    for name in pairs(last_request().headers) do
+    for name in pairs(server:last_request().headers) do
       assert.truthy(not name:find("^x%-opper") or name == "x-opper-trace-id")
     end
   end)
@@ -1020,10 +988,10 @@ describe("Opper's headers", function()
     local chat = new_chat { name = "a", tags = { x = "1" } }
     assert(chat:send("1"))
     assert(chat:fork { name = "b" }:send("2"))
-    assert.are.equal("b", last_request().headers["x-opper-name"])
-    assert.are.equal("x:1", last_request().headers["x-opper-tags"])
+    assert.are.equal("b", server:last_request().headers["x-opper-name"])
+    assert.are.equal("x:1", server:last_request().headers["x-opper-tags"])
     assert(chat:send("3"))
-    assert.are.equal("a", last_request().headers["x-opper-name"])
+    assert.are.equal("a", server:last_request().headers["x-opper-name"])
   end)
 end)
 

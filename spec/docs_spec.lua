@@ -6,6 +6,9 @@ local core = require "opperchat.core"
 require "opperchat.conversation"    -- which makes the methods
 local options = require "opperchat.options"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
+local completion = require "spec.support.completion"
+local annotations = require "spec.support.annotations"
 
 local PAGES = {
   "README.md", "docs/conversations.md", "docs/streaming.md", "docs/drivers.md",
@@ -19,16 +22,9 @@ local PAGES = {
 -- Seconds for one program; checkers of memory are slow.
 local LIMIT = (os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS")) and 120 or 20
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 local texts, all_text = {}, ""
 for _, page in ipairs(PAGES) do
-  texts[page] = read(page)
+  texts[page] = shell.read_file(page)
   all_text = all_text .. texts[page]
 end
 
@@ -71,60 +67,21 @@ local function promises_of(block)
   return promises
 end
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
-local has_timeout = os.execute("command -v timeout >/dev/null 2>&1")
-has_timeout = has_timeout == true or has_timeout == 0
+local has_timeout = shell.has("timeout")
 
 -- What a program prints, and its exit code; without a server it has no key either.
 local function run(block, url)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(block.code)
-  file:close()
-  local pipe = assert(io.popen("{ env "
-    .. (url and "OPPER_API_KEY=key-of-the-docs OPPER_BASE_URL=" .. quote(url)
+  local path = shell.write_file(os.tmpname(), block.code)
+  local output, status = shell.run("env "
+    .. (url and "OPPER_API_KEY=key-of-the-docs OPPER_BASE_URL=" .. shell.quote(url)
       or "-u OPPER_API_KEY -u OPPER_BASE_URL") .. " "
     .. (has_timeout and "timeout -k 1 " .. LIMIT .. " " or "")
-    .. quote(interpreter()) .. " spec/support/docs_host.lua " .. quote(path)
-    .. "; } 2>&1 </dev/null; echo \"exit=$?\""))
-  local output = pipe:read("*a")
-  pipe:close()
+    .. shell.quote(shell.interpreter()) .. " spec/support/docs_host.lua " .. shell.quote(path))
   os.remove(path)
-  return output:match("^(.*)exit=(%d+)\n$")
+  return output, status
 end
 
-local function completion(message, reason)
-  return {
-    body = {
-      id = "chatcmpl-docs", object = "chat.completion", model = "test/model",
-      choices = { { index = 0, finish_reason = reason, message = message } },
-      usage = {
-        prompt_tokens = 9, completion_tokens = 5, total_tokens = 14, cost = 0.0001,
-        prompt_tokens_details = { cached_tokens = 4 },
-        completion_tokens_details = { reasoning_tokens = 2 },
-      },
-    },
-    headers = {
-      ["X-Opper-Trace-Id"] = "trace", ["X-Opper-Served-Model"] = "model",
-      ["X-Opper-Served-Provider"] = "provider",
-    },
-  }
-end
-
-local function call(id, name, arguments)
-  return { id = id, type = "function", ["function"] = { name = name, arguments = arguments } }
-end
+local call = completion.call
 
 local MODELS = { body = { object = "list", data = { {
   id = "openai/gpt-5-mini", object = "model", owned_by = "openai", context_length = 400000,
@@ -134,7 +91,7 @@ local MODELS = { body = { object = "list", data = { {
 -- What the server has to say to some of them: { text in the block, function }.
 local SCENES = {
   { "reply.tool_calls do", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "weather", '{"city":"Oslo"}'), call("call_2", "weather", '{"city":"Rome"}'),
     } }, "tool_calls"))
   end },
@@ -149,59 +106,59 @@ local SCENES = {
   end },
   -- tools that are to be called, by what their program asks
   { "umbrella in Oslo", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "weather", '{"city":"Oslo"}'),
     } }, "tool_calls"))
   end },
   { "Is it cold in Oslo", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "weather", '{"city":"Oslo"}'),
     } }, "tool_calls"))
-    server:reply(completion({ role = "assistant", content = '{"is_cold":true}' }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = '{"is_cold":true}' }, "stop"))
   end },
   { "Go on", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "open_door", '{"door":"red"}'),
     } }, "tool_calls"))
   end },
   { "Clean up", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "delete_file", '{"path":"/etc/passwd"}'),
     } }, "tool_calls"))
   end },
   { "Compare the weather", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "weather", '{"city":"Oslo"}'), call("call_2", "weather", '{"city":"Rome"}'),
     } }, "tool_calls"))
   end },
   { "Order a pizza", function(server)
-    server:reply(completion({ role = "assistant", tool_calls = {
+    server:reply(completion.opper({ role = "assistant", tool_calls = {
       call("call_1", "ask_user", '{"question":"Which one?"}'),
     } }, "tool_calls"))
   end },
   -- structured answers, by what is asked in their program
   { "Oslo will have 4 degrees", function(server)
-    server:default(completion({ role = "assistant",
+    server:default(completion.opper({ role = "assistant",
       content = '{"city":"Oslo","degrees":4,"sky":"rain"}' }, "stop"))
   end },
   { "schema = { city = \"string\" }", function(server)
-    server:default(completion({ role = "assistant", content = '{"city":"Oslo"}' }, "stop"))
+    server:default(completion.opper({ role = "assistant", content = '{"city":"Oslo"}' }, "stop"))
   end },
   { "My brakes squeal", function(server)
-    server:reply(completion({ role = "assistant",
+    server:reply(completion.opper({ role = "assistant",
       content = '{"topic":"repair","is_complaint":true,"wishes":["a visit on Friday"]}' }, "stop"))
   end },
   { "How old is Ada?", function(server)
-    server:reply(completion({ role = "assistant", content = '{"age":"thirty-six"}' }, "stop"))
-    server:reply(completion({ role = "assistant", content = '{"age":36}' }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = '{"age":"thirty-six"}' }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = '{"age":36}' }, "stop"))
   end },
   { "Two teas", function(server)
-    server:reply(completion({ role = "assistant", content = '{"items":[{"name":"tea",'
+    server:reply(completion.opper({ role = "assistant", content = '{"items":[{"name":"tea",'
       .. '"price":3},{"name":"tea","price":3}],"total":6}' }, "stop"))
   end },
   -- long conversations, whose answers do not say how many tokens they were
   { "about the number", function(server)
-    local answer = completion({ role = "assistant", content = "It is a number." }, "stop")
+    local answer = completion.opper({ role = "assistant", content = "It is a number." }, "stop")
     answer.body.usage = nil
     server:default(answer)
   end },
@@ -209,13 +166,13 @@ local SCENES = {
   { "I collect rivers", function(server)
     for _, text in ipairs{ "The Volga.", "3,531 kilometres.", "The Danube.",
       "Ada collects rivers. The Volga is the longest of Europe." } do
-      server:reply(completion({ role = "assistant", content = text }, "stop"))
+      server:reply(completion.opper({ role = "assistant", content = text }, "stop"))
     end
   end },
   { "You are a waiter", function(server)
     for _, text in ipairs{ "Of course.", "The fish.",
       '{"order":["soup"],"allergies":["nuts"],"table":5}' } do
-      server:reply(completion({ role = "assistant", content = text }, "stop"))
+      server:reply(completion.opper({ role = "assistant", content = text }, "stop"))
     end
   end },
   { "client:doctor{", function(server)
@@ -225,7 +182,7 @@ local SCENES = {
     server:reply(MODELS)
   end },
   { "Name a planet.\")\nprint(chat:tokens() > 0", function(server)
-    local answer = completion({ role = "assistant", content = "Mars." }, "stop")
+    local answer = completion.opper({ role = "assistant", content = "Mars." }, "stop")
     answer.body.usage = { prompt_tokens = 12, completion_tokens = 9, total_tokens = 21 }
     server:reply(answer)
   end },
@@ -240,20 +197,11 @@ local SCENES = {
 }
 
 describe("the documentation", function()
-  local server
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
 
   for _, page in ipairs(PAGES) do
     for _, block in ipairs(blocks_of(page)) do
       it("has a program that runs at " .. block.place, function()
-        server:reset()
         for _, scene in ipairs(SCENES) do
           if block.code:find(scene[1], 1, true) then
             scene[2](server)
@@ -342,7 +290,7 @@ end)
 -- Classes of types.lua: { parents = {...}, fields = {...}, methods = {...} }.
 local function read_types()
   local classes, by_variable, class = {}, {}, nil
-  for line in read("lua/opperchat/types.lua"):gmatch("[^\n]+") do
+  for line in shell.read_file("lua/opperchat/types.lua"):gmatch("[^\n]+") do
     local name, parents = line:match("^%-%-%-@class ([%w._]+):?(.*)$")
     local variable = line:match("^local (%w+) = {}$")
     local owner, method = line:match("^function (%w+)[.:]([%w_]+)%(")
@@ -380,16 +328,7 @@ local function read_types()
   return classes
 end
 
-local function names_in(given)
-  local names = {}
-  for name in pairs(given) do
-    if type(name) == "string" and not name:find("^_") then
-      names[#names + 1] = name
-    end
-  end
-  table.sort(names)
-  return names
-end
+local names_in = annotations.names_in
 
 local function lists(text, name)
   return text:find("`" .. name .. "`", 1, true) or text:find("`" .. name .. "()`", 1, true)
@@ -459,7 +398,7 @@ describe("types.lua and the documentation", function()
     local server = Server.start()
     local chat = opperchat.conversation{ client = opperchat.client{ base_url = server.url },
       model = "m", fallback_models = {} }
-    server:reply(completion({
+    server:reply(completion.opper({
       role = "assistant", content = "ok", reasoning_content = "hm", refusal = "no",
       tool_calls = { call("call_1", "f", "{}") },
     }, "tool_calls"))
@@ -483,13 +422,13 @@ describe("types.lua and the documentation", function()
       end
     end
     -- written down twice, for the reader of the file and for the editor
-    for name in read("lua/opperchat/errors.lua"):gmatch("%-%-%-@field ([%w_]+)") do
+    for name in shell.read_file("lua/opperchat/errors.lua"):gmatch("%-%-%-@field ([%w_]+)") do
       assert.truthy(classes["opperchat.Error"].fields[name], name)
     end
   end)
 
   it("know every kind and code of an error", function()
-    local header, page = read("src/oc_error.h"), texts["docs/errors.md"]
+    local header, page = shell.read_file("src/oc_error.h"), texts["docs/errors.md"]
     local kinds = 0
     for symbol, name in header:gmatch("X%(([A-Z]+), \"(%l+)\"%)") do
       kinds = kinds + 1
@@ -514,7 +453,7 @@ describe("types.lua and the documentation", function()
     local pipe = assert(io.popen("ls lua/opperchat/policy/*.lua lua/opperchat/compaction.lua "
       .. "lua/opperchat/limits.lua"))
     for path in pipe:lines() do
-      for kind, name in read(path):gmatch("errors%.new%(\"(%l+)\",%s*\"([%l_]+)\"") do
+      for kind, name in shell.read_file(path):gmatch("errors%.new%(\"(%l+)\",%s*\"([%l_]+)\"") do
         codes = codes + 1
         local section = texts["docs/errors.md"]:match("\n## " .. kind .. "\n(.-)\n## ")
         assert.truthy(section and lists(section, name), kind .. " " .. name)
@@ -527,7 +466,7 @@ describe("types.lua and the documentation", function()
 
   it("know what keeping gives", function()
     local page = texts["docs/keeping.md"]
-    local source = read("lua/opperchat/keeping.lua")
+    local source = shell.read_file("lua/opperchat/keeping.lua")
     for kind, name in source:gmatch("errors%.new%(\"(%l+)\", \"([%l_]+)\"") do
       local section = texts["docs/errors.md"]:match("\n## " .. kind .. "\n(.-)\n## ")
       assert.truthy(section and lists(section, name), kind .. " " .. name)
@@ -558,7 +497,7 @@ describe("types.lua and the documentation", function()
       keep = "KeepOptions", fit = "FitOptions", shrink = "ShrinkOptions",
       summarize = "SummarizeOptions", remember = "RememberOptions",
     } do
-      local source = read("lua/opperchat/policy/" .. name .. ".lua")
+      local source = shell.read_file("lua/opperchat/policy/" .. name .. ".lua")
       local known = {}
       for option in source:match("check%.options%(.-\n(.-)\n  }%)"):gmatch("\n?    ([%l_]+) = {") do
         known[#known + 1] = option
@@ -605,7 +544,7 @@ describe("types.lua and the documentation", function()
         assert.truthy(lists(page, name), name)
       end
     end
-    for name in read("lua/opperchat/doctor.lua"):gmatch('add%(report, "([%l]+)"') do
+    for name in shell.read_file("lua/opperchat/doctor.lua"):gmatch('add%(report, "([%l]+)"') do
       assert.truthy(lists(page, name), name)
     end
     for _, name in ipairs{ "env", "file", "command" } do
@@ -619,7 +558,7 @@ describe("types.lua and the documentation", function()
     local count = 0
     for name in pipe:lines() do
       local module = name:match("^(.*)%.lua$")
-      if module and read("lua/opperchat/loop/" .. name):find("%.attach%(client") then
+      if module and shell.read_file("lua/opperchat/loop/" .. name):find("%.attach%(client") then
         count = count + 1
         local mention = 'require("opperchat.loop.' .. module .. '")'
         assert.truthy(texts["docs/drivers.md"]:find(mention, 1, true), name)

@@ -3,76 +3,49 @@
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
+local sse = require "spec.support.sse"
 local Tls = require "spec.support.tls"
+local with = require "spec.support.with"
 
 local KEY = "op-5ecret-Key.0123456789"
 
 -- Under valgrind everything takes its time.
 local SLOW = os.getenv("OPPERCHAT_SLOW") and 8 or 1
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
+-- A piece of content; the last one comes with its finish reason.
 local function event(text, reason)
-  return ('data: {"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":%s}]}\n\n')
-    :format(text, reason and '"' .. reason .. '"' or "null")
+  return reason and sse.line(('{"index":0,"delta":{"content":"%s"},"finish_reason":"%s"}')
+    :format(text, reason)) .. "\n\n" or sse.text(text)
 end
 
-local USAGE = 'data: {"choices":[],"usage":{"prompt_tokens":20,"completion_tokens":40,'
-  .. '"total_tokens":60,"cost":0.0001}}\n\n'
-local DONE = "data: [DONE]\n\n"
+local USAGE = sse.line("", ',"usage":{"prompt_tokens":20,"completion_tokens":40,'
+  .. '"total_tokens":60,"cost":0.0001}') .. "\n\n"
+local DONE = sse.done
 
 local MODELS = { body = { object = "list", data = {
   { id = "test/small", object = "model" }, { id = "test/large", object = "model" },
 } } }
 
 describe("the doctor", function()
-  local server, tls, problem
-
-  setup(function()
-    server = Server.start()
-    tls, problem = Tls.start(server.port)
-  end)
-
-  teardown(function()
-    if tls then
-      tls:stop()
-    end
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local tls = Tls.for_tests(server)
 
   before_each(function()
-    server:reset()
     collectgarbage()
   end)
 
   local function client_of(given)
-    local all = { base_url = server.url, api_key = KEY }
-    for name, value in pairs(given or {}) do
-      all[name] = value
-    end
-    return opperchat.client(all)
+    return opperchat.client(with({ base_url = server.url, api_key = KEY }, given))
   end
 
   -- The report on such a client, and its lines by name.
   local function examine(given, more)
     local written = {}
-    local all = {
+    local all = with({
       client = client_of(given), timeout = 5 * SLOW,
       write = function(line) written[#written + 1] = line end,
-    }
-    for name, value in pairs(more or {}) do
-      all[name] = value
-    end
+    }, more)
     local report = opperchat.doctor(all)
     assert.equal(0, all.client:active())
     all.client:close()
@@ -211,10 +184,7 @@ describe("the doctor", function()
     end)
 
     it("about a key that others can read", function()
-      local path = os.tmpname()
-      local file = assert(io.open(path, "w"))
-      file:write(KEY, "\n")
-      file:close()
+      local path = shell.write_file(os.tmpname(), KEY .. "\n")
       os.execute("chmod 644 " .. path)
       server:reply(MODELS)
       stream_well()
@@ -289,8 +259,8 @@ describe("the doctor", function()
     end)
 
     it("about certificates", function()
-      if problem then
-        pending(problem)
+      if tls.problem then
+        pending(tls.problem)
         return
       end
       server:default(MODELS)
@@ -358,44 +328,32 @@ describe("the doctor", function()
     assert.is_false(pcall(opperchat.doctor, { client = opperchat.conversation() }))
   end)
 
-  -- What a program prints that runs it with these variables.
-  local function child(environment, program)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(program)
-    file:close()
-    local words = { "env -u OPPER_API_KEY -u OPPER_BASE_URL" }
-    for name, value in pairs(environment) do
-      words[#words + 1] = name .. "=" .. quote(value)
-    end
-    local pipe = assert(io.popen(table.concat(words, " ") .. " " .. interpreter() .. " " .. path
-      .. " 2>&1 </dev/null"))
-    local output = pipe:read("*a")
-    pipe:close()
-    os.remove(path)
-    return output
+  -- What a program prints that examines the default client with these variables.
+  local function examine_with(variables)
+    return (shell.run_lua('os.exit(require("opperchat").doctor{ timeout = 10 }.ok and 0 or 1)',
+      shell.env(variables)))
   end
-
-  local PROGRAM = 'os.exit(require("opperchat").doctor{ timeout = 10 }.ok and 0 or 1)'
 
   it("examines the default client", function()
     server:reply(MODELS)
     stream_well()
-    local output = child({ OPPER_API_KEY = KEY, OPPER_BASE_URL = server.url }, PROGRAM)
+    local output = examine_with { OPPER_API_KEY = KEY, OPPER_BASE_URL = server.url }
     assert.truthy(output:find("environment variable OPPER_API_KEY", 1, true), output)
     assert.truthy(output:find("\nAll is well.\n$"), output)
     assert.falsy(output:find(KEY, 1, true) or output:find("\27", 1, true), output)
-    output = child({ OPPER_BASE_URL = "ftp://x" }, PROGRAM)
+    output = examine_with { OPPER_BASE_URL = "ftp://x" }
     assert.truthy(output:find("fail  client", 1, true), output)
     assert.truthy(output:find("OPPER_BASE_URL", 1, true), output)
-    output = child({ OPPER_API_KEY = KEY .. "\1", OPPER_BASE_URL = server.url }, PROGRAM)
+    output = examine_with { OPPER_API_KEY = KEY .. "\1", OPPER_BASE_URL = server.url }
     assert.truthy(output:find("fail  client", 1, true), output)
     assert.falsy(output:find(KEY, 1, true), output)
   end)
 
   it("knows proxies of the environment", function()
-    local output = child({ http_proxy = "http://joe:s3same@127.0.0.1:9", no_proxy = "example.com",
-      OPPER_BASE_URL = "http://opper.invalid/v1" }, PROGRAM)
+    local output = examine_with {
+      http_proxy = "http://joe:s3same@127.0.0.1:9", no_proxy = "example.com",
+      OPPER_BASE_URL = "http://opper.invalid/v1",
+    }
     assert.truthy(output:find("http://127.0.0.1:9 (http_proxy)", 1, true), output)
     assert.falsy(output:find("s3same", 1, true), output)
   end)

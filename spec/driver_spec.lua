@@ -5,20 +5,19 @@ local opperchat = require "opperchat"
 local socket = require "socket"
 local Server = require "spec.support.server"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
+local wait_until = require "spec.support.poll_until"
 
 local HEAD, text = sse.head, sse.text
 local END = sse.finish("stop") .. sse.done
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC")
 local IS_51 = _VERSION == "Lua 5.1" and not rawget(_G, "jit")
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = "k", max_retries = 0 }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.client(given)
+  return opperchat.client(with({ base_url = server.url, api_key = "k", max_retries = 0 }, more))
 end
 
 local function converse(own)
@@ -30,15 +29,15 @@ local function held(answer)
   server:script { { "hold" }, { "send", HEAD .. text(answer) .. END }, { "close" } }
 end
 
+-- Polls until `condition` holds; errors that handlers raise are gathered.
 local function poll_until(condition)
-  local deadline, raised = core.now() + 10, {}
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 10 s")
+  local raised = {}
+  wait_until(condition, nil, function()
     local ok, err = pcall(opperchat.poll, 0.02)
     if not ok then
       raised[#raised + 1] = err
     end
-  end
+  end)
   return raised
 end
 
@@ -49,22 +48,10 @@ local function is_over(task)
 end
 
 local function wait_for_held(count)
-  local deadline = core.now() + 5
-  while server:status().held < count and core.now() < deadline do
-    opperchat.poll(0.002)
-  end
+  wait_until(function() return server:status().held >= count end, "held answers")
 end
 
-setup(function()
-  server = Server.start()
-end)
-
-teardown(function()
-  server:stop()
-end)
-
 before_each(function()
-  server:reset()
   client = new_client()
 end)
 

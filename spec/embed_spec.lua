@@ -46,7 +46,7 @@ describe("the static library", function()
 
   setup(function()
     server = offline.start("lua5.4")
-    install.succeed(install.make("static " .. STATIC .. "/host " .. STATIC .. "/embedded"))
+    shell.must(install.make("static " .. STATIC .. "/host " .. STATIC .. "/embedded"))
   end)
 
   teardown(function()
@@ -78,7 +78,7 @@ describe("the static library", function()
       pending("a C++ compiler is missing")
       return
     end
-    install.succeed(install.make(STATIC .. "/host-c++"))
+    shell.must(install.make(STATIC .. "/host-c++"))
     check_conversation(STATIC .. "/host-c++")
   end)
 
@@ -90,7 +90,7 @@ describe("the static library", function()
   end)
 
   it("does well what a host may do to it", function()
-    local output = install.succeed("unset LD_PRELOAD LUA_PATH LUA_CPATH; " .. STATIC
+    local output = shell.must("unset LD_PRELOAD LUA_PATH LUA_CPATH; " .. STATIC
       .. "/embedded spec/support/smoke.lua " .. table.concat(install.module_names(), " "))
     assert.truthy(output:find("\n8 passed, 0 failed\n$"), output)
   end)
@@ -100,7 +100,7 @@ describe("the static library", function()
     local program = STATIC .. "/docs/program"
     assert(shell.succeeds("mkdir -p " .. STATIC .. "/docs && rm -f " .. program))
     shell.write_file(program .. ".c", block)
-    install.succeed(install.make(program .. " " .. words))
+    shell.must(install.make(program .. " " .. words))
     return program
   end
 
@@ -161,22 +161,21 @@ describe("the static library", function()
 end)
 
 describe("the module in one file", function()
-  local server, folder
+  local server = Server.for_tests()
+  local folder
 
   setup(function()
-    server = Server.start()
     folder = shell.new_folder()
-    install.succeed(install.make("single"))
+    shell.must(install.make("single"))
     assert(shell.succeeds("cp " .. BUILD .. "/single/opperchat.so " .. quote(folder)))
   end)
 
   teardown(function()
-    server:stop()
     shell.remove_folder(folder)
   end)
 
   local function run(script)
-    return install.succeed("cd " .. quote(folder) .. " && unset LUA_PATH LUA_PATH_5_4 LUA_CPATH"
+    return shell.must("cd " .. quote(folder) .. " && unset LUA_PATH LUA_PATH_5_4 LUA_CPATH"
       .. " LUA_CPATH_5_4 LUA_INIT LD_PRELOAD && " .. quote(shell.interpreter()) .. " -e "
       .. quote(script))
   end

@@ -1,6 +1,7 @@
 -- examples/endless.lua: what it prints has to be what the numbers say, and the
 -- pretend model has to know nothing but what it is sent.
 
+local shell = require "spec.support.shell"
 local logbook = dofile("examples/support/pretend_logbook.lua")
 local chart = dofile("examples/support/chart.lua")
 local pretend_model = dofile("examples/support/pretend_model.lua")
@@ -8,20 +9,8 @@ local tour = dofile("examples/support/tour.lua")
 
 local is_slow = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC")
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
 local function output_of(arguments)
-  local pipe = assert(io.popen(interpreter() .. " examples/endless.lua " .. arguments
-    .. " 2>&1; echo exit=$?"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text:match("^(.*)exit=(%d+)\n$")
+  return shell.run(shell.interpreter() .. " examples/endless.lua " .. arguments)
 end
 
 -- The last two numbers of the line that begins with a title.

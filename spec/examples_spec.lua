@@ -3,23 +3,9 @@
 
 local socket = require "socket"
 local cjson = require("cjson").new()
+local shell = require "spec.support.shell"
 local offline = dofile("examples/support/offline.lua")
 local pretend_model = dofile("examples/support/pretend_model.lua")
-
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function output_of(command)
-  local pipe = assert(io.popen(command .. " 2>&1; echo exit=$?"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text:match("^(.*)exit=(%d+)\n$")
-end
 
 local function request(port, method, path, body, headers)
   local client = assert(socket.connect("127.0.0.1", port))
@@ -128,7 +114,7 @@ describe("the offline server", function()
     other:stop()
     assert.falsy(is_listening(other.port))
 
-    local port = tonumber(output_of(interpreter() .. [[ -e '
+    local port = tonumber(shell.run(shell.interpreter() .. [[ -e '
       print(dofile("examples/support/offline.lua").start().port)
       io.stdout:flush()
       os.exit(0)']]):match("%d+"))
@@ -144,8 +130,8 @@ end)
 
 describe("examples/quickstart.lua", function()
   it("holds its conversation offline and leaves nothing behind", function()
-    local text, status = output_of("unset OPPER_API_KEY OPPER_BASE_URL; "
-      .. interpreter() .. " examples/quickstart.lua")
+    local text, status = shell.run("unset OPPER_API_KEY OPPER_BASE_URL; "
+      .. shell.interpreter() .. " examples/quickstart.lua")
     assert.equal("0", status, text)
     assert.truthy(text:find("What's a vector?", 1, true), text)
     assert.truthy(text:find("(1, 2, 3)", 1, true), text)
@@ -155,13 +141,13 @@ describe("examples/quickstart.lua", function()
 
   it("talks to OPPER_BASE_URL, and fails with one line when nobody is there", function()
     local server = offline.start()
-    local text = output_of("unset OPPER_API_KEY; OPPER_BASE_URL=" .. server.url .. " "
-      .. interpreter() .. " examples/quickstart.lua")
+    local text = shell.run("unset OPPER_API_KEY; OPPER_BASE_URL=" .. server.url .. " "
+      .. shell.interpreter() .. " examples/quickstart.lua")
     assert.truthy(text:find("(1, 2, 3)", 1, true), text)
     assert.is_nil(text:find("offline", 1, true), text)
     server:stop()
-    local complaint, status = output_of("unset OPPER_API_KEY; OPPER_BASE_URL=" .. server.url
-      .. " " .. interpreter() .. " examples/quickstart.lua")
+    local complaint, status = shell.run("unset OPPER_API_KEY; OPPER_BASE_URL=" .. server.url
+      .. " " .. shell.interpreter() .. " examples/quickstart.lua")
     assert.equal("1", status)
     assert.truthy(complaint:find("\nquickstart: [^\n]+\n$"), complaint)
   end)

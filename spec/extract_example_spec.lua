@@ -2,30 +2,12 @@
 
 local json = require "opperchat.json"
 local schema = require "opperchat.schema"
+local shell = require "spec.support.shell"
 local pdf = dofile("examples/support/pdf.lua")
 local reader = dofile("examples/support/pretend_reader.lua")
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
 local function output_of(command)
-  local pipe = assert(io.popen("unset OPPER_API_KEY OPPER_BASE_URL; " .. command
-    .. " 2>&1; echo exit=$?"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text:match("^(.*)exit=(%d+)\n$")
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local bytes = file:read("*a")
-  file:close()
-  return bytes
+  return shell.run("unset OPPER_API_KEY OPPER_BASE_URL; " .. command)
 end
 
 local FACTS = [[
@@ -47,7 +29,7 @@ The items add up to 82.90, as the document says.
 ]]
 
 describe("examples/extract.lua", function()
-  local PROGRAM = interpreter() .. " examples/extract.lua "
+  local PROGRAM = shell.interpreter() .. " examples/extract.lua "
 
   it("takes the facts from a PDF", function()
     local text, status = output_of(PROGRAM)
@@ -74,8 +56,8 @@ end)
 
 describe("the writer of PDFs", function()
   it("has made the one that is there", function()
-    assert.equal(pdf.make(read("examples/documents/invoice.txt")),
-      read("examples/documents/invoice.pdf"))
+    assert.equal(pdf.make(shell.read_file("examples/documents/invoice.txt")),
+      shell.read_file("examples/documents/invoice.pdf"))
   end)
 
   it("reads what it has written", function()
@@ -117,7 +99,7 @@ describe("the pretend model's reader", function()
   end
 
   it("finds what is there", function()
-    local text = read("examples/documents/invoice.txt")
+    local text = shell.read_file("examples/documents/invoice.txt")
     local facts = fill(text, {
       due_date = "string", dueDate = "string?", total = "integer", paid = "boolean",
       seller = "string", currency = { "USD", "EUR" },

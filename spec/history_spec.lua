@@ -2,6 +2,8 @@ local content = require "opperchat.content"
 local history = require "opperchat.history"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
+local with = require "spec.support.with"
+local call = require("spec.support.completion").call
 
 -- Under valgrind, or with a collector that never rests.
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC")
@@ -13,11 +15,6 @@ local function user(value)
 end
 
 local function says(text) return { role = "assistant", content = text or "Hello" } end
-
-local function call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name or "f", arguments = arguments or "{}" } }
-end
 
 local function calls(...)
   local list = {}
@@ -154,11 +151,7 @@ describe("history.check", function()
   end)
 
   local function asking(tool_calls, others)
-    local message = { role = "assistant", tool_calls = tool_calls }
-    for name, value in pairs(others or {}) do
-      message[name] = value
-    end
-    return message
+    return with({ role = "assistant", tool_calls = tool_calls }, others)
   end
 
   it("finds calls that cannot be sent", function()

@@ -18,11 +18,11 @@ print(opperchat.version, source, ...)
 ]]
 
 describe("installing", function()
-  local server, folder, tree
+  local server = Server.for_tests()
+  local folder, tree
 
   -- What is installed is a copy of the sources, with one command more.
   setup(function()
-    server = Server.start()
     folder = shell.new_folder()
     tree = folder .. "/tree"
     assert(shell.succeeds("mkdir " .. quote(tree)))
@@ -37,11 +37,10 @@ describe("installing", function()
     -- beside the real command, which may want a terminal, a key or arguments
     shell.write_file(tree .. "/bin/opperchat-spec", COMMAND)
     -- the objects of the usual separate build
-    install.succeed(install.make("all"))
+    shell.must(install.make("all"))
   end)
 
   teardown(function()
-    server:stop()
     shell.remove_folder(folder)
   end)
 
@@ -58,7 +57,7 @@ describe("installing", function()
 
   -- The command has to find its own installation, from any folder, with any path.
   local function check_command(path, prefix)
-    local output = install.succeed("cd / && unset LD_PRELOAD && LUA_PATH='/nowhere/?.lua;;' "
+    local output = shell.must("cd / && unset LD_PRELOAD && LUA_PATH='/nowhere/?.lua;;' "
       .. "LUA_CPATH='/nowhere/?.so;;' " .. quote(path) .. " one 'two three'")
     local version, source, rest = output:match("^(%S+)\t([^\t]*)\t(.*)\n$")
     assert.equal(require("opperchat").version, version, output)
@@ -102,7 +101,7 @@ describe("installing", function()
         end
       end
       before = list(sources)
-      log = install.succeed("cd " .. quote(sources) .. " && unset LUA_PATH LUA_CPATH LD_PRELOAD"
+      log = shell.must("cd " .. quote(sources) .. " && unset LUA_PATH LUA_CPATH LD_PRELOAD"
         .. " && HOME=" .. quote(folder)
         .. " LUAROCKS_CONFIG=" .. quote(config)
         .. " luarocks --lua-version " .. VERSION .. " --tree " .. quote(prefix)
@@ -119,8 +118,8 @@ describe("installing", function()
 
     it("keeps the module in memory when its state closes", function()
       local program = install.build_folder("build") .. "/host/stays"
-      install.succeed(install.make(program))
-      install.succeed("unset LD_PRELOAD; " .. program .. " "
+      shell.must(install.make(program))
+      shell.must("unset LD_PRELOAD; " .. program .. " "
         .. quote(prefix .. "/lib/lua/" .. VERSION .. "/opperchat/core.so"))
     end)
 
@@ -141,13 +140,13 @@ describe("installing", function()
     it("leaves nothing in the sources that git shows or `make clean` leaves", function()
       assert.are_not.equal(before, list(sources))
       if shell.has("git") then
-        assert.equal("", install.succeed("cd " .. quote(sources) .. " && unset LD_PRELOAD GIT_DIR "
+        assert.equal("", shell.must("cd " .. quote(sources) .. " && unset LD_PRELOAD GIT_DIR "
           .. "&& export HOME=" .. quote(folder) .. " && git init -q 2>/dev/null && printf '%s' "
           .. quote(before) .. " | git add --pathspec-from-file=- "
           .. "&& git ls-files --others --modified --exclude-standard"))
         assert(shell.succeeds("rm -rf " .. quote(sources .. "/.git")))
       end
-      install.succeed("cd " .. quote(sources) .. " && " .. install.make("clean"))
+      shell.must("cd " .. quote(sources) .. " && " .. install.make("clean"))
       assert.equal(before, list(sources))
     end)
   end)
@@ -155,7 +154,7 @@ describe("installing", function()
   describe("with make", function()
     -- The copy is installed, but with the objects that are there already.
     local function make(words)
-      return install.succeed("cd " .. quote(tree) .. " && { test -e build || ln -s "
+      return shell.must("cd " .. quote(tree) .. " && { test -e build || ln -s "
         .. quote(install.build_folder():match("^(.*)/")) .. " build; } && "
         .. install.make(words))
     end
@@ -170,7 +169,7 @@ describe("installing", function()
 
     it("can be read and run by others, whatever the umask", function()
       local prefix = folder .. "/shared"
-      install.succeed("umask 077; cd " .. quote(tree) .. " && " .. install.make("install PREFIX="
+      shell.must("umask 077; cd " .. quote(tree) .. " && " .. install.make("install PREFIX="
         .. quote(prefix)))
       assert.equal("", shell.output_of("find " .. quote(prefix) .. "/* ! -perm -444"))
       assert.equal("", shell.output_of("find " .. quote(prefix)
@@ -242,7 +241,7 @@ describe("installing", function()
 
     -- As `make install LUA=...` calls it. The module is not loaded by these.
     local function run(words)
-      return install.succeed("cd " .. quote(tree) .. " && unset LD_PRELOAD DESTDIR && .ci/install "
+      return shell.must("cd " .. quote(tree) .. " && unset LD_PRELOAD DESTDIR && .ci/install "
         .. words .. " " .. quote(prefix))
     end
     local function install_for(lua)
@@ -335,12 +334,12 @@ describe("installing", function()
       assert(shell.succeeds("cp -pR " .. quote(tree) .. " " .. quote(sources)
         .. " && rm -f " .. quote(sources) .. "/build"))
       local before = list(sources)
-      install.succeed("cd " .. quote(sources) .. " && " .. install.make("all BUILD_DIR="
+      shell.must("cd " .. quote(sources) .. " && " .. install.make("all BUILD_DIR="
         .. quote(build)))
       assert.equal(before, list(sources))
-      local paths_of_it = install.succeed("cd " .. quote(sources) .. " && "
+      local paths_of_it = shell.must("cd " .. quote(sources) .. " && "
         .. install.make("env BUILD_DIR=" .. quote(build)))
-      install.succeed("cd / && unset LUA_PATH LUA_CPATH LD_PRELOAD && eval " .. quote(paths_of_it)
+      shell.must("cd / && unset LUA_PATH LUA_CPATH LD_PRELOAD && eval " .. quote(paths_of_it)
         .. " && " .. quote(shell.interpreter()) .. " -e 'require \"opperchat.core\"'")
     end)
   end)

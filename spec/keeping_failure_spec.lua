@@ -4,17 +4,14 @@
 local core = require "opperchat.core"
 local kept = require "spec.support.kept"
 local opperchat = require "opperchat"
+local shell = require "spec.support.shell"
 local store = require "opperchat.store"
 
 local policy = opperchat.policy
 
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC") or os.getenv("ASAN_OPTIONS")
 
-setup(kept.begin)
-teardown(kept.finish)
-before_each(function()
-  kept.server:reset()
-end)
+kept.for_tests()
 
 -- An error of the store, behind which the conversation is as it was.
 local function failed(chat, before, result, err)
@@ -26,17 +23,7 @@ local function failed(chat, before, result, err)
   return err
 end
 
-local WEATHER = {
-  name = "weather", description = "The weather", parameters = { city = "string" },
-  run = function(given) return "rain in " .. given.city end,
-}
-
-local function answer_with_tool()
-  kept.answer { role = "assistant", tool_calls = {
-    kept.call("call_1", "weather", '{"city":"Oslo"}'),
-  } }
-  kept.answer("It rains.")
-end
+local WEATHER, answer_with_tool = kept.WEATHER, kept.answer_with_tool
 
 -- A conversation of two turns whose file is away: it, what it holds, its path, and
 -- what brings the file back.
@@ -253,8 +240,9 @@ end)
 -- Programs ------------------------------------------------------------------------
 
 local function child(mode, path, kind)
-  return kept.interpreter() .. " spec/support/keeping_child.lua " .. mode .. " "
-    .. kept.quote(kept.server.url) .. " " .. kept.quote(path) .. " " .. (kind or "none") .. " 2>&1"
+  local quote = shell.quote
+  return quote(shell.interpreter()) .. " spec/support/keeping_child.lua " .. mode .. " "
+    .. quote(kept.server.url) .. " " .. quote(path) .. " " .. (kind or "none") .. " 2>&1"
 end
 
 describe("a program", function()

@@ -3,21 +3,10 @@
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local kept = require "spec.support.kept"
+local raises = require "spec.support.raises"
 local opperchat = require "opperchat"
 
-setup(kept.begin)
-teardown(kept.finish)
-before_each(function()
-  kept.server:reset()
-end)
-
--- Raises exactly this, at the line of the call: `fn` is written on one line.
-local function raises(expected, fn)
-  local info = debug.getinfo(fn, "S")
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, err)
-end
+kept.for_tests()
 
 local function failed(code, result, err)
   assert.is_nil(result)

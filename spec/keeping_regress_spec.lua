@@ -2,27 +2,21 @@
 local chats = require "spec.support.chats"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
+local shell = require "spec.support.shell"
 
 local policy = opperchat.policy
 
-setup(chats.start)
-teardown(chats.stop)
-before_each(chats.begin)
-after_each(chats.finish)
+chats.for_tests()
 
-local folder = os.tmpname()
-os.remove(folder)
-assert(os.execute("mkdir " .. folder))
+local folder = shell.new_folder()
 
 teardown(function()
-  os.execute("rm -r " .. folder)
+  shell.remove_folder(folder)
 end)
 
 -- What the server answers next, with what it says it took.
 local function answer(text, usage)
-  chats.server:reply { body = json.encode { id = "x", object = "chat.completion", model = "m",
-    choices = { { index = 0, finish_reason = "stop",
-      message = { role = "assistant", content = text } } }, usage = usage } }
+  chats.answer(text, { usage = usage })
 end
 
 local paths = 0
@@ -33,9 +27,7 @@ local function new_path()
 end
 
 local function write(path, ...)
-  local file = assert(io.open(path, "w"))
-  file:write(table.concat({ ... }, "\n"), "\n")
-  file:close()
+  shell.write_file(path, table.concat({ ... }, "\n") .. "\n")
 end
 
 -- What the file says the conversation is.
@@ -133,8 +125,7 @@ describe("a function as a policy", function()
     assert(chat:send("PROMPT"))
     assert.equal("policy_failed", told.code)
     assert.equal("PROMPT", chat:messages(-2, -2)[1].content)
-    local requests = chats.server:requests()
-    assert.truthy(requests[#requests].body:find("PROMPT", 1, true))
+    assert.truthy(chats.server:last_request().body:find("PROMPT", 1, true))
   end)
 end)
 
@@ -188,7 +179,7 @@ describe("turns and files", function()
     local chat = assert(chats.new { journal = path })
     chat:append("user", "x")
     local link = new_path()
-    assert(os.execute("ln -s " .. path .. " " .. link))
+    shell.must("ln -s " .. path .. " " .. link)
     for _, other in ipairs { path, link, folder .. "/./" .. path:match("[^/]+$") } do
       local worked, err = pcall(chat.save, chat, other)
       assert.is_false(worked, other)

@@ -1,33 +1,12 @@
 -- Conversations that go on where their file ends.
 
 local kept = require "spec.support.kept"
+local raises = require "spec.support.raises"
 local opperchat = require "opperchat"
 
-setup(kept.begin)
-teardown(kept.finish)
-before_each(function()
-  kept.server:reset()
-end)
+kept.for_tests()
 
--- Raises exactly this, at the line of the call: `fn` is written on one line.
-local function raises(expected, fn)
-  local info = debug.getinfo(fn, "S")
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, err)
-end
-
-local WEATHER = {
-  name = "weather", description = "The weather", parameters = { city = "string" },
-  run = function(given) return "rain in " .. given.city end,
-}
-
-local function answer_with_tool()
-  kept.answer { role = "assistant", tool_calls = {
-    kept.call("call_1", "weather", '{"city":"Oslo"}'),
-  } }
-  kept.answer("It rains.")
-end
+local WEATHER, answer_with_tool = kept.WEATHER, kept.answer_with_tool
 
 describe("a conversation goes on", function()
   it("with its list, options, trace id and usage", function()

@@ -7,11 +7,7 @@ local opperchat = require "opperchat"
 
 local policy = opperchat.policy
 
-setup(kept.begin)
-teardown(kept.finish)
-before_each(function()
-  kept.server:reset()
-end)
+kept.for_tests()
 
 -- Does something to a conversation with a journal, which has to take `count`
 -- lines (1), and leave a file of the very same conversation. Returns the last line.
@@ -32,17 +28,7 @@ local function fill(chat, turns)
   return chat
 end
 
-local WEATHER = {
-  name = "weather", description = "The weather", parameters = { city = "string" },
-  run = function(given) return "rain in " .. given.city end,
-}
-
-local function answer_with_tool()
-  kept.answer { role = "assistant", tool_calls = {
-    kept.call("call_1", "weather", '{"city":"Oslo"}'),
-  } }
-  kept.answer("It rains.")
-end
+local WEATHER, answer_with_tool = kept.WEATHER, kept.answer_with_tool
 
 -- Turns ---------------------------------------------------------------------------
 

@@ -3,34 +3,16 @@
 local opperchat = require "opperchat"
 local log = require "opperchat.log"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
+local with = require "spec.support.with"
 
 local KEY = "op-5ecret-Key.0123456789"
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
 describe("debug", function()
-  local server, lines
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local lines
 
   before_each(function()
-    server:reset()
     lines = {}
     collectgarbage()
   end)
@@ -40,11 +22,9 @@ describe("debug", function()
   end
 
   local function talk(given)
-    local all = { base_url = server.url, api_key = KEY, debug = write, max_retries = 0 }
-    for name, value in pairs(given or {}) do
-      all[name] = value
-    end
-    local client = opperchat.client(all)
+    local client = opperchat.client(with({
+      base_url = server.url, api_key = KEY, debug = write, max_retries = 0,
+    }, given))
     return opperchat.conversation { client = client, model = "test/model" }, client
   end
 
@@ -182,38 +162,22 @@ describe("debug", function()
   end)
 
   it("is not hurt by what its function raises", function()
-    local program = ([[
+    local output = shell.run_lua(([[
       local opperchat = require "opperchat"
       local client = opperchat.client{ base_url = %q, debug = function() error("disk full") end }
       print(assert(opperchat.conversation{ client = client }:send("hello")).content)
-    ]]):format(server.url)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(program)
-    file:close()
-    local pipe = assert(io.popen(interpreter() .. " " .. path .. " 2>&1 </dev/null"))
-    local output = pipe:read("*a")
-    pipe:close()
-    os.remove(path)
+    ]]):format(server.url))
     assert.truthy(output:find("the debug function failed: ", 1, true), output)
     assert.truthy(output:find("\nok\n", 1, true), output)
   end)
 
   it("goes to stderr, or nowhere", function()
     local function run(environment, option)
-      local path = os.tmpname()
-      local file = assert(io.open(path, "w"))
-      file:write(([[
+      local output = shell.run_lua(([[
         local opperchat = require "opperchat"
         local client = opperchat.client{ base_url = %q, api_key = %q, debug = %s }
         assert(opperchat.conversation{ client = client }:send("hello"))
-      ]]):format(server.url, KEY, option))
-      file:close()
-      local pipe = assert(io.popen("env -u OPPERCHAT_DEBUG " .. environment .. " "
-        .. quote(interpreter()) .. " " .. path .. " 2>&1 >/dev/null </dev/null"))
-      local output = pipe:read("*a")
-      pipe:close()
-      os.remove(path)
+      ]]):format(server.url, KEY, option), ">/dev/null env -u OPPERCHAT_DEBUG " .. environment)
       assert.falsy(output:find(KEY, 1, true), output)
       local count = 0
       for _ in output:gmatch("\n") do

@@ -1,6 +1,7 @@
 -- Requests under a controller of cqueues.
 
 local Server = require "spec.support.server"
+local loop_contract = require "spec.support.loop_contract"
 local opperchat = require "opperchat"
 local has_cqueues, cqueues = pcall(require, "cqueues")
 
@@ -13,20 +14,6 @@ end
 
 local loop = require "opperchat.loop.cqueues"
 
-local function delta(text)
-  return 'data: {"choices":[{"index":0,"delta":{"content":"' .. text .. '"}}]}\n\n'
-end
-
-local function answer(words)
-  local chunks = {}
-  for i = 1, words do
-    chunks[i] = delta("w" .. i .. " ")
-  end
-  chunks[#chunks + 1] = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-  chunks[#chunks + 1] = "data: [DONE]\n\n"
-  return chunks
-end
-
 -- Runs a controller until it is empty; returns how long that took.
 local function run(cq)
   local started = cqueues.monotime()
@@ -37,15 +24,8 @@ local function run(cq)
 end
 
 describe("opperchat.loop.cqueues", function()
-  local server, client, cq, detach
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local client, cq, detach
 
   before_each(function()
     client = opperchat.client{ base_url = server.url }
@@ -58,8 +38,16 @@ describe("opperchat.loop.cqueues", function()
       detach = nil
     end
     client:close()
-    server:reset()
   end)
+
+  -- The client of the test, in place of the one before.
+  local function use(options)
+    options = options or {}
+    options.base_url = server.url
+    client:close()
+    client = opperchat.client(options)
+    return client
+  end
 
   local function conversation(options)
     options = options or {}
@@ -68,48 +56,34 @@ describe("opperchat.loop.cqueues", function()
     return opperchat.conversation(options)
   end
 
-  it("streams while other coroutines go on, and lets the loop end", function()
-    detach = loop.attach(client, cq)
-    server:stream(answer(20), { pause = 0.02 })
-    local chat, pieces, reply = conversation(), 0, nil
-    assert(chat:start("Hi", {
-      on_delta = function()
-        pieces = pieces + 1
-      end,
-      on_done = function(result)
-        reply = result
-      end,
-    }))
-    local last, max_gap, ticks = cqueues.monotime(), 0, 0
-    cq:wrap(function()
-      while not reply do
-        cqueues.sleep(0.01)
-        local now = cqueues.monotime()
-        max_gap, last, ticks = math.max(max_gap, now - last), now, ticks + 1
+  loop_contract(server, {
+    new_client = use,
+    attach = function(own, options)
+      detach = loop.attach(own, cq, options)
+    end,
+    run = function()
+      return run(cq)
+    end,
+    now = cqueues.monotime,
+    after = function(seconds, fn)
+      cq:wrap(function()
+        cqueues.sleep(seconds)
+        fn()
+      end)
+    end,
+    every = function(seconds, fn)
+      local is_over
+      cq:wrap(function()
+        while not is_over do
+          cqueues.sleep(seconds)
+          fn()
+        end
+      end)
+      return function()
+        is_over = true
       end
-    end)
-    local took = run(cq)
-    assert.equal("w20 ", reply.content:sub(-4))
-    assert.truthy(pieces >= 5, pieces)
-    assert.truthy(took > 0.2 and took < 5, took)
-    assert.truthy(ticks >= 10, ticks)
-    assert.truthy(max_gap < 0.15, max_gap)
-  end)
-
-  it("uses no processor time while a model thinks", function()
-    detach = loop.attach(client, cq)
-    server:reply{ delay = 1, body = { choices = { {
-      index = 0, finish_reason = "stop", message = { role = "assistant", content = "ok" },
-    } } } }
-    local chat = conversation()
-    assert(chat:start("Hi", { stream = false }))
-    local before = os.clock()
-    assert.truthy(run(cq) > 0.9)
-    if not os.getenv("OPPERCHAT_SLOW") then
-      assert.truthy(os.clock() - before < 0.1, os.clock() - before)
-    end
-    assert.equal("ok", chat:last().content)
-  end)
+    end,
+  })
 
   it("has one attachment for a client, however often it is attached", function()
     detach = loop.attach(client, cq)
@@ -154,51 +128,6 @@ describe("opperchat.loop.cqueues", function()
     detach = loop.attach(other)
     run(other)
     assert.equal(0, client:active())
-  end)
-
-  it("hands errors of handlers on and goes on", function()
-    local told = {}
-    detach = loop.attach(client, cq, {
-      on_error = function(err)
-        told[#told + 1] = err
-      end,
-    })
-    server:stream(answer(3), { pause = 0.02 })
-    server:stream(answer(3), { pause = 0.02 })
-    local second = conversation()
-    assert(conversation():start("Hi", {
-      on_delta = function()
-        error("out of my depth")
-      end,
-    }))
-    assert(second:start("Hi"))
-    run(cq)
-    local text = table.concat(told, "\n")
-    assert.truthy(text:find("loop_cqueues_spec.lua:%d+: out of my depth"), text)
-    assert.equal(0, client:active())
-    assert.equal("w1 w2 w3 ", second:last().content)
-  end)
-
-  it("notices deadlines and cancels without news from the network", function()
-    client:close()
-    client = opperchat.client{ base_url = server.url, timeout = { first_token = 0.2 } }
-    detach = loop.attach(client, cq)
-    server:script{ { "stall" } }
-    server:script{ { "stall" } }
-    local failures = {}
-    local function keep(_, err)
-      failures[#failures + 1] = err.kind
-    end
-    assert(conversation():start("Hi", { on_done = keep }))
-    local took = run(cq)
-    assert.truthy(took > 0.15 and took < 5, took)
-    local request = assert(conversation():start("Hi", { on_done = keep }))
-    cq:wrap(function()
-      cqueues.sleep(0.03)
-      request:cancel()
-    end)
-    assert.truthy(run(cq) < 5)
-    assert.same({ "timeout", "cancelled" }, failures)
   end)
 
   it("lets go of the descriptor before the client closes it", function()

@@ -1,6 +1,8 @@
 -- Requests under luv's loop.
 
 local Server = require "spec.support.server"
+local loop_contract = require "spec.support.loop_contract"
+local sse = require "spec.support.sse"
 local opperchat = require "opperchat"
 local has_luv, uv = pcall(require, "luv")
 
@@ -12,20 +14,6 @@ if not has_luv then
 end
 
 local loop = require "opperchat.loop.luv"
-
-local function delta(text)
-  return 'data: {"choices":[{"index":0,"delta":{"content":"' .. text .. '"}}]}\n\n'
-end
-
-local function answer(words)
-  local chunks = {}
-  for i = 1, words do
-    chunks[i] = delta("w" .. i .. " ")
-  end
-  chunks[#chunks + 1] = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-  chunks[#chunks + 1] = "data: [DONE]\n\n"
-  return chunks
-end
 
 local function now()
   return uv.hrtime() / 1e9
@@ -48,15 +36,8 @@ local function run_loop()
 end
 
 describe("opperchat.loop.luv", function()
-  local server, client, detach
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local client, detach
 
   before_each(function()
     client = opperchat.client{ base_url = server.url }
@@ -69,8 +50,16 @@ describe("opperchat.loop.luv", function()
     end
     client:close()
     run_loop()
-    server:reset()
   end)
+
+  -- The client of the test, in place of the one before.
+  local function use(options)
+    options = options or {}
+    options.base_url = server.url
+    client:close()
+    client = opperchat.client(options)
+    return client
+  end
 
   local function conversation(options)
     options = options or {}
@@ -79,34 +68,28 @@ describe("opperchat.loop.luv", function()
     return opperchat.conversation(options)
   end
 
-  it("streams while timers go on, and lets the loop end", function()
-    detach = loop.attach(client)
-    server:stream(answer(20), { pause = 0.02 })
-    local chat, pieces, ended = conversation(), 0, 0
-    assert(chat:start("Hi", {
-      on_delta = function()
-        pieces = pieces + 1
-      end,
-      on_done = function(reply, err)
-        assert.is_nil(err)
-        assert.equal("w20 ", reply.content:sub(-4))
-        ended = ended + 1
-      end,
-    }))
-    local timer, last, max_gap, ticks = uv.new_timer(), now(), 0, 0
-    timer:start(10, 10, function()
-      max_gap, last, ticks = math.max(max_gap, now() - last), now(), ticks + 1
-    end)
-    timer:unref()
-    local took = run_loop()
-    timer:close()
-    assert.equal(1, ended)
-    assert.truthy(pieces >= 5, pieces)
-    assert.truthy(took > 0.2 and took < 5, took)
-    assert.truthy(ticks >= 10, ticks)
-    assert.truthy(max_gap < 0.15, max_gap)
-    assert.equal(2, #chat)
-  end)
+  loop_contract(server, {
+    new_client = use,
+    attach = function(own, options)
+      detach = loop.attach(own, options)
+    end,
+    run = run_loop,
+    now = now,
+    after = function(seconds, fn)
+      local timer = uv.new_timer()
+      timer:start(seconds * 1000, 0, function()
+        timer:close()
+        fn()
+      end)
+    end,
+    every = function(seconds, fn)
+      local timer = uv.new_timer()
+      timer:start(seconds * 1000, seconds * 1000, fn)
+      return function()
+        timer:close()
+      end
+    end,
+  })
 
   it("does not keep the loop alive without a request", function()
     detach = loop.attach(client)
@@ -119,22 +102,6 @@ describe("opperchat.loop.luv", function()
       assert.is_false(uv.loop_alive())
     end
     assert.equal(6, #chat)
-  end)
-
-  it("uses no processor time while a model thinks", function()
-    detach = loop.attach(client)
-    server:reply{ delay = 1, body = { choices = { {
-      index = 0, finish_reason = "stop", message = { role = "assistant", content = "ok" },
-    } } } }
-    local chat = conversation()
-    assert(chat:start("Hi", { stream = false }))
-    local before = os.clock()
-    local took = run_loop()
-    assert.truthy(took > 0.9, took)
-    if not os.getenv("OPPERCHAT_SLOW") then
-      assert.truthy(os.clock() - before < 0.1, os.clock() - before)
-    end
-    assert.equal("ok", chat:last().content)
   end)
 
   it("has one attachment for a client, however often it is attached", function()
@@ -195,36 +162,6 @@ describe("opperchat.loop.luv", function()
     assert.equal(2, #chat)
   end)
 
-  it("hands errors of handlers on and goes on", function()
-    local told = {}
-    detach = loop.attach(client, {
-      on_error = function(err)
-        told[#told + 1] = err
-      end,
-    })
-    server:stream(answer(3), { pause = 0.02 })
-    server:stream(answer(3), { pause = 0.02 })
-    local first, second = conversation(), conversation()
-    assert(first:start("Hi", {
-      on_delta = function()
-        error("out of my depth")
-      end,
-    }))
-    assert(second:start("Hi"))
-    opperchat.go(function()
-      opperchat.sleep(0.05)
-      error("overslept")
-    end)
-    run_loop()
-    local text = table.concat(told, "\n")
-    assert.truthy(text:find("loop_luv_spec.lua:%d+: out of my depth"), text)
-    assert.truthy(text:find("loop_luv_spec.lua:%d+: overslept"), text)
-    assert.equal(0, client:active())
-    assert.equal("w1 w2 w3 ", second:last().content)
-    -- one that fails itself cannot take the loop with it either
-    loop.attach(client, { on_error = function() end })
-  end)
-
   it("waits for tasks, also without any client", function()
     detach = loop.attach()
     local steps = {}
@@ -242,40 +179,8 @@ describe("opperchat.loop.luv", function()
     assert.truthy(took < 5, took)
   end)
 
-  it("notices deadlines and cancels without news from the network", function()
-    client:close()
-    client = opperchat.client{ base_url = server.url, timeout = { first_token = 0.2 } }
-    detach = loop.attach(client)
-    server:script{ { "stall" } }
-    local chat, failure = conversation(), nil
-    assert(chat:start("Hi", {
-      on_done = function(_, err)
-        failure = err
-      end,
-    }))
-    local took = run_loop()
-    assert.equal("timeout", failure.kind)
-    assert.truthy(took > 0.15 and took < 5, took)
-
-    server:script{ { "stall" } }
-    local request = assert(chat:start("Hi", {
-      on_done = function(_, err)
-        failure = err
-      end,
-    }))
-    local timer = uv.new_timer()
-    timer:start(30, 0, function()
-      request:cancel()
-      timer:close()
-    end)
-    assert.truthy(run_loop() < 5)
-    assert.equal("cancelled", failure.kind)
-  end)
-
   it("is in time again after somebody has waited without it", function()
-    client:close()
-    client = opperchat.client{ base_url = server.url, timeout = { first_token = 0.3 } }
-    detach = loop.attach(client)
+    detach = loop.attach(use{ timeout = { first_token = 0.3 } })
     server:script{ { "stall" } }
     local slow, failure = conversation(), nil
     assert(slow:start("Hi", {
@@ -312,7 +217,7 @@ describe("opperchat.loop.luv", function()
     -- and from within a handler
     client = opperchat.client{ base_url = server.url }
     detach = loop.attach(client)
-    server:stream(answer(5), { pause = 0.02 })
+    server:stream(sse.answer(sse.words(5)), { pause = 0.02 })
     local ended = 0
     assert(conversation():start("Hi", {
       on_delta = function()

@@ -2,30 +2,9 @@
 -- in a real LÖVE on a virtual screen.
 
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local cjson = require("cjson").new()
 local has_utf8 = pcall(require, "utf8")
-
--- Sh's `$?` of a command, on every Lua.
-local function status_of(command)
-  local pipe = assert(io.popen("( " .. command .. " ) >/dev/null 2>&1; echo $?"))
-  local status = tonumber(pipe:read("*a"))
-  pipe:close()
-  return status
-end
-
-local function content(path)
-  local file = assert(io.open(path, "rb"))
-  local bytes = file:read("*a")
-  file:close()
-  return bytes
-end
-
-local function new_folder()
-  local pipe = assert(io.popen("mktemp -d"))
-  local folder = pipe:read("*l")
-  pipe:close()
-  return folder
-end
 
 -- The events of a streamed answer: a word in each, and a tool call behind them.
 local function events_of(answer, tool, arguments)
@@ -142,20 +121,19 @@ describe("the villagers of the LÖVE example", function()
   local opperchat = require "opperchat"
   local offline = dofile("examples/support/offline.lua")
   local Npc, World, cast, gossip, tools
-  local server, village, folder
+  local server = Server.for_tests()
+  local village, folder
 
   setup(function()
     Npc, World, cast, gossip, tools = load_game("npc", "world", "cast", "gossip", "tools")
     gossip.breath = 0
-    server = Server.start()
     village = offline.start(nil, 0)
-    folder = new_folder()
+    folder = shell.new_folder()
   end)
 
   teardown(function()
-    server:stop()
     village:stop()
-    os.execute("rm -r '" .. folder .. "'")
+    shell.remove_folder(folder)
   end)
 
   local client, world, base
@@ -179,7 +157,6 @@ describe("the villagers of the LÖVE example", function()
   end
 
   before_each(function()
-    server:reset()
     begin(server.url)
   end)
 
@@ -354,14 +331,14 @@ describe("the villagers of the LÖVE example", function()
     assert.truthy(ask(marta, "What do you remember?"):find("I come from the hills", 1, true))
     assert.truthy(marta.chat:usage().cached_tokens > marta.chat:usage().prompt_tokens / 2)
 
-    local journal = #content(path)
+    local journal = #shell.read_file(path)
     local messages = #marta.chat
     marta.chat:close()
     client:close()
     begin(village.url)
     marta = invite("Marta", path)
     assert.equal(messages, #marta.chat)
-    assert.truthy(#content(path) < journal / 2, "the journal was not made short")
+    assert.truthy(#shell.read_file(path) < journal / 2, "the journal was not made short")
     assert.equal("You are Ada, of course.", ask(marta, "What's my name?"))
   end)
 
@@ -443,7 +420,7 @@ describe("the villagers of the LÖVE example", function()
     assert.truthy(printed:find("what Osk hears is not kept", 1, true), printed)
     server:stream(events_of("Halt."))
     assert.equal("Halt.", ask(osk, "Hello"))
-    assert.equal("somebody else's\n", content(path))
+    assert.equal("somebody else's\n", shell.read_file(path))
   end)
 
   it("gossip another time, when something is wrong with it once", function()
@@ -480,11 +457,11 @@ end)
 describe("examples/love in LÖVE", function()
   local MODULE = "build/luajit/opperchat/core.so"
   local missing
-  if status_of("command -v love && command -v xvfb-run") ~= 0 then
+  if not shell.succeeds("command -v love && command -v xvfb-run") then
     missing = "love and xvfb-run are not installed"
-  elseif status_of("test -f " .. MODULE) ~= 0 then
+  elseif not shell.succeeds("test -f " .. MODULE) then
     missing = MODULE .. " is not built: make LUA=luajit"
-  elseif status_of("test -z \"$(find src -name '*.c' -newer " .. MODULE .. ")\"") ~= 0 then
+  elseif not shell.succeeds("test -z \"$(find src -name '*.c' -newer " .. MODULE .. ")\"") then
     missing = MODULE .. " is older than src: make LUA=luajit"
   end
   if missing then
@@ -496,30 +473,27 @@ describe("examples/love in LÖVE", function()
   -- 16 ms; what the conversations take of it is to be hardly noticed.
   local MOST_OF_POLL, MOST_OF_UPDATE = 0.006, 0.016
 
-  local server, folder
+  local server = Server.for_tests()
+  local folder
 
   setup(function()
-    server = Server.start()
-    folder = new_folder()
+    folder = shell.new_folder()
   end)
 
   teardown(function()
-    server:stop()
-    os.execute("rm -r '" .. folder .. "'")
+    shell.remove_folder(folder)
   end)
 
   -- Plays the game once; returns what was seen.
   local function play(name, settings)
-    local pipe = assert(io.popen("unset LD_PRELOAD OPPER_API_KEY OPPER_BASE_URL; "
+    local output, status = shell.run("unset LD_PRELOAD OPPER_API_KEY OPPER_BASE_URL; "
       .. (settings or "") .. " XDG_DATA_HOME='" .. folder .. "' OPPERCHAT_LOVE_PLAY=" .. name
       .. " OPPERCHAT_LOVE_RESULT='" .. folder .. "/result.txt' "
       .. "OPPERCHAT_LOVE_SCRIPT=\"$PWD/spec/support/love_play.lua\" "
-      .. "xvfb-run -a timeout -k 5 90 love examples/love 2>&1; echo status=$?"))
-    local output = pipe:read("*a")
-    pipe:close()
-    assert.truthy(output:find("status=0\n$"), output)
+      .. "xvfb-run -a timeout -k 5 90 love examples/love")
+    assert.equal("0", status, output)
     local result = {}
-    for key, value in content(folder .. "/result.txt"):gmatch("([%w_]+)=([^\n]*)") do
+    for key, value in shell.read_file(folder .. "/result.txt"):gmatch("([%w_]+)=([^\n]*)") do
       result[key] = tonumber(value) or value
     end
     return result

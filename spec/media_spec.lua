@@ -4,6 +4,8 @@ local Server = require "spec.support.server"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
+local shell = require "spec.support.shell"
+local raises = require "spec.support.raises"
 
 -- Files ---------------------------------------------------------------------
 
@@ -124,60 +126,33 @@ local WAV = "RIFF\38\0\0\0WAVEfmt \16\0\0\0\1\0\1\0\64\31\0\0\64\31\0\0\1\0\8\0d
 local MP3 = "\255\251\144\100" .. ("\0"):rep(413)
 local MP3_ID3 = "ID3\4\0\0\0\0\0\10TIT2\0\0\0\0\0\0" .. MP3
 
-local folder = os.tmpname()
-os.remove(folder)
+local folder
+local must = shell.must
 
 local function path_of(name)
   return folder .. "/" .. name
 end
 
 local function write_file(name, bytes)
-  local path = path_of(name)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(bytes))
-  assert(file:close())
-  return path
+  return shell.write_file(path_of(name), bytes)
 end
 
-local function shell(command)
-  local done = os.execute(command)
-  assert(done == true or done == 0, command)
-end
-
-local is_root
-do
-  local pipe = assert(io.popen("id -u"))
-  is_root = pipe:read("*l") == "0"
-  pipe:close()
-end
-
--- Raises exactly this, at the line of the call: `fn` is written on one line.
-local function raises(expected, fn)
-  local info = debug.getinfo(fn, "S")
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, err)
-end
+local is_root = shell.output_of("id -u") == "0\n"
 
 -- The specs -----------------------------------------------------------------
 
 describe("media", function()
-  local server, client
+  local server = Server.for_tests()
+  local client
 
   setup(function()
-    shell("mkdir " .. folder)
-    server = Server.start()
+    folder = shell.new_folder()
     client = opperchat.client{ base_url = server.url, api_key = "test" }
   end)
 
   teardown(function()
     client:close()
-    server:stop()
-    shell("rm -r " .. folder)
-  end)
-
-  before_each(function()
-    server:reset()
+    shell.remove_folder(folder)
   end)
 
   local function new_chat()
@@ -458,7 +433,7 @@ describe("media", function()
       fails("store", "unreadable", folder .. ": a directory", opperchat.image(folder))
       fails("store", "unreadable", "/dev/null: not a regular file", opperchat.audio("/dev/null"))
       local path = write_file("secret.png", PNG)
-      shell("chmod 0 " .. path)
+      must("chmod 0 " .. path)
       if not is_root then
         fails("store", "unreadable", path .. ": permission denied", opperchat.image(path))
       end
@@ -467,7 +442,7 @@ describe("media", function()
 
     it("since they are pipes, which are not waited for", function()
       local path = path_of("pipe")
-      shell("mkfifo " .. path)
+      must("mkfifo " .. path)
       fails("store", "unreadable", path .. ": not a regular file", opperchat.file(path))
     end)
 
@@ -488,7 +463,7 @@ describe("media", function()
 
     it("since they are larger than 32 MiB", function()
       local path = path_of("sparse.pdf")
-      shell("truncate -s 33554433 " .. path)
+      must("truncate -s 33554433 " .. path)
       fails("limit", "file_too_large",
         path .. ": 33554433 bytes, more than the limit of 33554432 (max_bytes)",
         opperchat.file(path))

@@ -5,6 +5,8 @@ local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local models = require "opperchat.models"
 local Server = require "spec.support.server"
+local with = require "spec.support.with"
+local poll_until = require "spec.support.poll_until"
 local offline = dofile("examples/support/offline.lua")
 
 local KEY = "op-5ecret-Key.0123456789"
@@ -15,15 +17,13 @@ local LIST = [[{"object":"list","data":[
   {"id":"alpha/Small","object":"model","created":1,"owned_by":"alpha"}
 ]}]]
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = KEY, timeout = { first_token = 20 },
-    max_retries = 0 }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.client(given)
+  return opperchat.client(with({
+    base_url = server.url, api_key = KEY, timeout = { first_token = 20 }, max_retries = 0,
+  }, more))
 end
 
 local function ids(list)
@@ -39,14 +39,6 @@ local function read_one(entry)
   local list = assert(models.read('{"object":"list","data":[' .. entry .. "]}"))
   assert.equal(1, #list)
   return list[1]
-end
-
-local function poll_until(condition)
-  local deadline = core.now() + 10
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 10 s")
-    opperchat.poll(0.02)
-  end
 end
 
 local function raises(pattern, f)
@@ -161,16 +153,7 @@ describe("a list of models", function()
 end)
 
 describe("client:models", function()
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
   before_each(function()
-    server:reset()
     client = new_client()
   end)
 

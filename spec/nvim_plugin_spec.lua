@@ -2,6 +2,7 @@
 -- the repository on the runtimepath, and nothing else.
 
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local support = require "spec.support.nvim"
 
 if not support.is_there() then
@@ -28,21 +29,16 @@ end
 ]]
 
 describe("the plugin for Neovim", function()
-  local server, folder
+  local server = Server.for_tests()
+  local folder
 
   setup(function()
     support.build()
-    folder = support.folder()
-    server = Server.start()
+    folder = shell.new_folder()
   end)
 
   teardown(function()
-    server:stop()
-    os.execute("rm -rf " .. folder)
-  end)
-
-  before_each(function()
-    server:reset()
+    shell.remove_folder(folder)
   end)
 
   -- With the plugin on the runtimepath, sourced as at every start.
@@ -64,11 +60,7 @@ describe("the plugin for Neovim", function()
   end
 
   local function write_file(name, text)
-    local path = folder .. "/" .. name
-    local file = assert(io.open(path, "wb"))
-    file:write(text)
-    file:close()
-    return path
+    return shell.write_file(folder .. "/" .. name, text)
   end
 
   describe("at Neovim's start", function()
@@ -96,7 +88,7 @@ describe("the plugin for Neovim", function()
 
     it("says which command builds it where it is not built", function()
       local copy = folder .. "/not built"
-      assert.is_true(support.succeeds(("mkdir '%s' && cp -r lua plugin '%s'"):format(copy, copy)))
+      assert.is_true(shell.succeeds(("mkdir '%s' && cp -r lua plugin '%s'"):format(copy, copy)))
       local results = support.run([[
         vim.cmd("Opper Hi")
         sleep(0.02)
@@ -1116,7 +1108,7 @@ describe("the plugin for Neovim", function()
   end)
 
   describe("the help", function()
-    local text = support.read_file("doc/opperchat.txt") or ""
+    local text = shell.read_file("doc/opperchat.txt")
 
     it("has tags for each command, option and function", function()
       local results = nvim([[
@@ -1140,7 +1132,7 @@ describe("the plugin for Neovim", function()
       assert.truthy(#results.options >= 11)
       for _, name in ipairs(results.options) do
         assert.truthy(has_tag("opperchat-" .. name), name)
-        assert.truthy(support.read_file("docs/neovim.md"):find("`" .. name .. "`", 1, true), name)
+        assert.truthy(shell.read_file("docs/neovim.md"):find("`" .. name .. "`", 1, true), name)
       end
       assert.equal(5, #results.functions)
       for _, name in ipairs(results.functions) do
@@ -1171,16 +1163,14 @@ describe("the plugin for Neovim", function()
 
   it("has its picture taken", function()
     local picture = folder .. "/neovim.png"
-    local pipe = assert(io.popen("env -u LD_PRELOAD timeout -k 5 90 examples/nvim/screenshot.sh "
-      .. picture .. " 2>&1; echo exit=$?"))
-    local output = pipe:read("*a")
-    pipe:close()
-    if output:find("exit=77\n$") then
+    local output, status = shell.run("env -u LD_PRELOAD timeout -k 5 90 "
+      .. "examples/nvim/screenshot.sh " .. picture)
+    if status == "77" then
       pending(output:match("[^\n]*"))
       return
     end
-    assert.truthy(output:find("exit=0\n$"), output)
-    local image = support.read_file(picture)
+    assert.equal("0", status, output)
+    local image = shell.read_file(picture)
     assert.equal("\137PNG\r\n\26\n", image:sub(1, 8))
     local high, low = image:byte(19, 20)
     local width = high * 256 + low

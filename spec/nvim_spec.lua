@@ -2,7 +2,9 @@
 -- stream in. What the plugin does is in nvim_plugin_spec.
 
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local support = require "spec.support.nvim"
+local completion = require "spec.support.completion"
 
 if not support.is_there() then
   describe("opperchat.loop.nvim", function()
@@ -33,21 +35,16 @@ end
 ]]
 
 describe("opperchat.loop.nvim", function()
-  local server, folder
+  local server = Server.for_tests()
+  local folder
 
   setup(function()
     support.build()
-    folder = support.folder()
-    server = Server.start()
+    folder = shell.new_folder()
   end)
 
   teardown(function()
-    server:stop()
-    os.execute("rm -rf " .. folder)
-  end)
-
-  before_each(function()
-    server:reset()
+    shell.remove_folder(folder)
   end)
 
   -- Runs a script in a Neovim of its own; returns what it put into `results`.
@@ -226,9 +223,7 @@ describe("opperchat.loop.nvim", function()
   end)
 
   it("waits in silence without using the processor", function()
-    server:reply{ delay = 1, body = { choices = { {
-      index = 0, finish_reason = "stop", message = { role = "assistant", content = "ok" },
-    } } } }
+    server:reply{ delay = 1, body = completion.body("ok") }
     local results = nvim([[
       require("opperchat.loop.nvim").attach()
       local chat = require("opperchat").conversation{ model = "m" }
@@ -328,7 +323,7 @@ describe("opperchat.loop.nvim", function()
   end)
 
   it("is enough for a plugin of one's own, such as that of the documentation", function()
-    local page = support.read_file("docs/drivers.md")
+    local page = shell.read_file("docs/drivers.md")
     local plugin = page:match("\n## Neovim\n.-\n```lua\n(.-)\n```")
     stream({ "A fold", " is:\n\n- lines", "\n- out of sight\n" }, 0.02)
     server:reply{ status = 401, body = { error = { message = "no such key" } } }

@@ -1,5 +1,6 @@
 local errors = require "opperchat.errors"
 local overflow = require "opperchat.overflow"
+local with = require "spec.support.with"
 
 -- { text, window, tokens }
 local TEXTS = {
@@ -135,11 +136,9 @@ local OTHERS = {
 }
 
 local function read(text, fields)
-  local err = { kind = "api", code = "invalid_request_error", status = 400, message = text }
-  for name, value in pairs(fields or {}) do
-    err[name] = value
-  end
-  return overflow.read(errors.wrap(err))
+  return overflow.read(errors.wrap(with({
+    kind = "api", code = "invalid_request_error", status = 400, message = text,
+  }, fields)))
 end
 
 describe("overflow.read", function()

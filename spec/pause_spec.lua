@@ -5,6 +5,8 @@ local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
+local poll_until = require "spec.support.poll_until"
 
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC") or os.getenv("ASAN_OPTIONS")
 
@@ -12,15 +14,13 @@ local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC") or os.gete
 local LIMIT, PIECE, SLACK = 100000, 5000, 40000
 local COUNT = 600                     -- pieces of an answer: 3 MB
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = "k", max_buffered_bytes = LIMIT,
-    max_retries = 0 }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.client(given)
+  return opperchat.client(with({
+    base_url = server.url, api_key = "k", max_buffered_bytes = LIMIT, max_retries = 0,
+  }, more))
 end
 
 local function converse(own)
@@ -54,14 +54,6 @@ local function flood(wrap, count, last)
   server:script(steps)
 end
 
-local function poll_until(condition)
-  local deadline = core.now() + 30
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 30 s")
-    opperchat.poll(0.01)
-  end
-end
-
 -- Lets the client read for a while, without telling anybody.
 local function step(seconds)
   local deadline = core.now() + (seconds or 0.15)
@@ -77,16 +69,7 @@ local function is_bounded(request, taken)
 end
 
 describe("a stream whose reader is slow", function()
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
   before_each(function()
-    server:reset()
     client = new_client()
   end)
 

@@ -2,15 +2,12 @@
 -- send the same request bodies, as JSON values.
 
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local cjson = require("cjson").new()
 
 local peer = "spec/peer"
-local has_node = os.execute("command -v node >/dev/null 2>&1")
-has_node = has_node == true or has_node == 0
-local has_client = io.open(peer .. "/node_modules/openai/package.json")
-if has_client then
-  has_client:close()
-end
+local has_node = shell.has("node")
+local has_client = shell.succeeds("test -f " .. peer .. "/node_modules/openai/package.json")
 
 -- lua-cjson cannot tell `[]` from `{}`; a mark inside keeps them apart.
 local function mark_empty_lists(text)
@@ -37,14 +34,9 @@ end
 -- Has the official client do what `calls` says (see spec/peer/openai.mjs);
 -- returns the contents of the answers.
 local function call_peer(server, calls)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write('{"base_url":', cjson.encode(server.url), ',"calls":', calls, "}")
-  file:close()
-  local pipe = assert(io.popen("unset LD_PRELOAD; exec node " .. peer .. "/openai.mjs <" .. path
-    .. " 2>&1"))
-  local output = pipe:read("*a")
-  pipe:close()
+  local path = shell.write_file(os.tmpname(), '{"base_url":' .. cjson.encode(server.url)
+    .. ',"calls":' .. calls .. "}")
+  local output = shell.run("unset LD_PRELOAD; node " .. peer .. "/openai.mjs <" .. path)
   os.remove(path)
   local ok, answers = pcall(cjson.decode, output)
   assert(ok and type(answers) == "table", "the npm client failed: " .. output)
@@ -398,10 +390,7 @@ local cases = {
       {"options":{"model":"m"},"continue":true,"messages":[{"role":"user","content":"Shorter."}]}
     ] ]=],
     run = function(converse, opperchat)
-      local path = os.tmpname()
-      local file = assert(io.open(path, "wb"))
-      file:write("%PDF-1.4\n")
-      file:close()
+      local path = shell.write_file(os.tmpname(), "%PDF-1.4\n")
       local chat = converse{ model = "m" }
       assert(chat:send{
         "Sum it up.",
@@ -439,15 +428,7 @@ describe("beside the official npm client", function()
   end
 
   local opperchat = require "opperchat"
-  local server
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
 
   -- Request bodies that arrive while `work` runs, which first has the answer
   -- of the case queued.

@@ -1,11 +1,13 @@
 -- Random histories and random policies: what has to hold whatever they are.
 
+local Dice = require "spec.support.dice"
 local core = require "opperchat.core"
 local draft = require "opperchat.policy.draft"
 local errors = require "opperchat.errors"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 local policy = require "opperchat.policy"
+local with = require "spec.support.with"
 
 local ROUNDS = os.getenv("OPPERCHAT_GC") and 150 or os.getenv("OPPERCHAT_SLOW") and 400 or 4000
 
@@ -13,21 +15,18 @@ local ROUNDS = os.getenv("OPPERCHAT_GC") and 150 or os.getenv("OPPERCHAT_SLOW") 
 -- Chance
 -- ---------------------------------------------------------------------------
 
--- A generator of our own: the same histories with every Lua.
-local seed = 1
+local dice
 
 local function roll(sides)
-  seed = (seed * 1103515245 + 12345) % 2147483648
-  -- low bits repeat soon
-  return math.floor(seed / 65536) % sides + 1
+  return dice:roll(sides)
 end
 
 local function chance(percent)
-  return roll(100) <= percent
+  return dice:chance(percent)
 end
 
 local function pick(list)
-  return list[roll(#list)]
+  return dice:pick(list)
 end
 
 local WORDS = { "tea", "caf\195\169", "\230\188\162\229\173\151", "\240\159\153\130", "12.5",
@@ -209,11 +208,8 @@ end
 local client = opperchat.client { base_url = "http://127.0.0.1:1/v1", api_key = "x" }
 
 local function new_draft(chat, given)
-  local made = { of = { client = client, fields = 0 }, reserve = 0, is_forced = false,
-    can_ask = false, ask = error }
-  for name, value in pairs(given) do
-    made[name] = value
-  end
+  local made = with({ of = { client = client, fields = 0 }, reserve = 0, is_forced = false,
+    can_ask = false, ask = error }, given)
   return draft.new(core.fork(chat), made)
 end
 
@@ -397,7 +393,7 @@ describe("random policies on random histories", function()
 
   it("keep what they promise", function()
     for round = 1, ROUNDS do
-      seed = round * 7919
+      dice = Dice.new(round * 7919)
       local chat = random_history()
       local size = core.tokens(chat)
       local of = random_policy(size)

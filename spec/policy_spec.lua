@@ -1,58 +1,28 @@
 local chats = require "spec.support.chats"
+local completion = require "spec.support.completion"
+local sse = require "spec.support.sse"
+local with = require "spec.support.with"
+local raises = require "spec.support.raises"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
 
-local policy = opperchat.policy
+local policy, call = opperchat.policy, completion.call
 local show, preview, fill = chats.show, chats.preview, chats.fill
 
-setup(chats.start)
-teardown(chats.stop)
-before_each(chats.begin)
-after_each(chats.finish)
-
--- Misuse raises with exactly this message, at the line of the call: `fn` is
--- written on one line.
-local function raises(expected, fn)
-  local info = debug.getinfo(fn, "S")
-  local ok, err = pcall(fn)
-  assert.is_false(ok, "nothing was raised instead of: " .. expected)
-  assert.are.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, tostring(err))
-end
+chats.for_tests()
 
 local PIXEL = { type = "image_url", image_url = { url = "data:image/png;base64,AAAA" } }
-
-local function call(id, name)
-  return { id = id, type = "function",
-    ["function"] = { name = name or "f", arguments = "{}" } }
-end
 
 -- A turn with a tool call and its result.
 local function append_tool_turn(chat, number, result, fields)
   local id = "call_" .. number
   chat:append("user", "u" .. number)
   chat:append { role = "assistant", tool_calls = { call(id) } }
-  local more = { tool_call_id = id }
-  for name, value in pairs(fields or {}) do
-    more[name] = value
-  end
+  local more = with({ tool_call_id = id }, fields)
   chat:append("tool", result, more)
   chat:append("assistant", "a" .. number)
   return chat
-end
-
--- Records what on_drop and on_compact are told.
-local function recorder(given)
-  local log = { dropped = {}, reports = {}, errors = {} }
-  given.on_drop = function(messages, report)
-    log.dropped[#log.dropped + 1] = chats.words(messages)
-    log.drop_report = report
-  end
-  given.on_compact = function(report, err)
-    log.reports[#log.reports + 1] = report
-    log.errors[#log.errors + 1] = err
-  end
-  return given, log
 end
 
 describe("keep", function()
@@ -202,7 +172,7 @@ describe("fit", function()
   end)
 
   it("is an error when what has to stay is too much", function()
-    local given, log = recorder { policy = policy.fit { tokens = 300 } }
+    local given, log = chats.record { policy = policy.fit { tokens = 300 } }
     local chat = fill(chats.new(given), 1, 4, SIZE):pin(2)
     local before, bytes = chat:preview("x"), chats.bytes(chat)
     local long = ("y"):rep(200)
@@ -274,9 +244,9 @@ describe("fit", function()
 
   it("asks for that list once, and does not wait for it", function()
     -- an answer to both requests, whichever comes first
-    chats.server:default { body = json.encode { object = "list",
-      data = { { id = "m1", context_length = 1000 } }, choices = { { index = 0,
-        finish_reason = "stop", message = { role = "assistant", content = "a" } } } } }
+    chats.server:default { body = completion.body("a", {
+      object = "list", data = { { id = "m1", context_length = 1000 } },
+    }) }
     local chat = fill(chats.new { model = "m1", policy = policy.fit {} }, 1, 9, SIZE)
     assert(chat:send("u10"))
     assert.are.equal(20, #chat)
@@ -308,7 +278,7 @@ describe("a request that is too long", function()
   end
 
   it("is trimmed and sent once more", function()
-    local given, log = recorder { policy = policy.fit {} }
+    local given, log = chats.record { policy = policy.fit {} }
     local chat = new_chat(given)
     too_long(908)
     chats.answer("a10")
@@ -331,7 +301,7 @@ describe("a request that is too long", function()
   it("by every way of sending", function()
     for _, way in ipairs { "start", "stream", "run", "go" } do
       chats.begin()
-      local given, log = recorder { policy = policy.keep { turns = 100 } }
+      local given, log = chats.record { policy = policy.keep { turns = 100 } }
       local chat = new_chat(given)
       too_long(908)
       if way == "start" or way == "stream" then
@@ -373,7 +343,7 @@ describe("a request that is too long", function()
   end)
 
   it("is an error when it is too long once more", function()
-    local given, log = recorder { policy = policy.fit {} }
+    local given, log = chats.record { policy = policy.fit {} }
     local chat = new_chat(given)
     local bytes = chats.bytes(chat)
     too_long(908)
@@ -605,7 +575,7 @@ describe("shrink", function()
   end)
 
   it("tells what was replaced", function()
-    local given, log = recorder { policy = policy.shrink { turns = 1 } }
+    local given, log = chats.record { policy = policy.shrink { turns = 1 } }
     local chat = chats.new(given)
     append_tool_turn(chat, 1, LONG)
     chats.answer("a2")
@@ -620,14 +590,14 @@ describe("shrink", function()
 end)
 
 describe("a function as a policy", function()
-  local function with(fn)
+  local function chat_with(fn)
     local chat = chats.new { system = "s", policy = fn }
     return fill(chat, 1, 3)
   end
 
   it("may return nothing, or the same", function()
     for _, fn in ipairs { function() end, function(messages) return messages end } do
-      local chat = with(fn)
+      local chat = chat_with(fn)
       local bytes = chats.bytes(chat)
       assert.are.equal("s u1 a1 u2 a2 u3 a3 u4", preview(chat, "u4"))
       assert.are.same({}, chat:forecast("u4").policies)
@@ -653,7 +623,7 @@ describe("a function as a policy", function()
   end)
 
   it("may leave messages out, and the others keep every byte", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       table.remove(messages, 2)
       table.remove(messages, 2)
       return messages
@@ -665,7 +635,7 @@ describe("a function as a policy", function()
   end)
 
   it("may write new ones", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       return { messages[1], { role = "assistant", content = "In short: ...", pinned = true },
         messages[#messages] }
     end)
@@ -679,7 +649,7 @@ describe("a function as a policy", function()
   end)
 
   it("may change messages in place", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       for _, message in ipairs(messages) do
         if message.content == "a2" then
           message.content = "short"
@@ -696,7 +666,7 @@ describe("a function as a policy", function()
   end)
 
   it("changes nothing by changing what it does not return", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       messages[1].content = "changed"
       messages[2] = nil
     end)
@@ -704,7 +674,7 @@ describe("a function as a policy", function()
   end)
 
   it("may take the pin off, or put it on", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       messages[2].pinned, messages[4].pinned = nil, true
       return messages
     end)
@@ -716,7 +686,7 @@ describe("a function as a policy", function()
   end)
 
   it("may change the order, as long as the list can be sent", function()
-    local chat = with(function(messages)
+    local chat = chat_with(function(messages)
       return { messages[1], messages[4], messages[5], messages[2], messages[3], messages[6],
         messages[7], messages[8] }
     end)
@@ -741,7 +711,7 @@ describe("a function as a policy", function()
 
   it("is told which message is none", function()
     local result
-    local chat = with(function() return result end)
+    local chat = chat_with(function() return result end)
     local bytes = chats.bytes(chat)
     result = { { role = "user", content = "x" }, { role = "usr", content = "x" } }
     raises("policy: messages[2]: unknown role 'usr' (did you mean 'user'?)",
@@ -762,7 +732,7 @@ describe("a function as a policy", function()
   end)
 
   it("may say what is wrong", function()
-    local given, log = recorder { policy = function() return nil, "no time" end }
+    local given, log = chats.record { policy = function() return nil, "no time" end }
     local chat = fill(chats.new(given), 1, 2)
     local report, err = chat:compact()
     assert.is_nil(report)
@@ -780,7 +750,7 @@ describe("a function as a policy", function()
 
   it("may raise", function()
     local fails = true
-    local chat = with(function() if fails then error("oops", 0) end end)
+    local chat = chat_with(function() if fails then error("oops", 0) end end)
     local bytes = chats.bytes(chat)
     for _, method in ipairs { "send", "start", "stream", "run", "preview", "forecast" } do
       local ok, err = pcall(chat[method], chat, "x")
@@ -796,7 +766,7 @@ describe("a function as a policy", function()
   end)
 
   it("may drop the prompt itself", function()
-    local chat = with(function(messages) return { messages[1], messages[2] } end)
+    local chat = chat_with(function(messages) return { messages[1], messages[2] } end)
     chats.answer("ok")
     assert(chat:send("x"))
     assert.are.equal("s u1 a:ok", show(chat))
@@ -811,7 +781,7 @@ describe("pipeline", function()
         seen[#seen + 1] = name .. #messages
       end
     end
-    local given, log = recorder { policy = policy.pipeline {
+    local given, log = chats.record { policy = policy.pipeline {
       look "a", policy.keep { turns = 4 }, look "b", { policy.keep { turns = 2 }, look "c" },
     } }
     local chat = fill(chats.new(given), 1, 6)
@@ -830,7 +800,7 @@ describe("pipeline", function()
   end)
 
   it("goes on when one fails, which changes nothing", function()
-    local given, log = recorder { policy = {
+    local given, log = chats.record { policy = {
       function(messages)
         messages[1].content = "x"
         return nil, "no"
@@ -861,7 +831,7 @@ end)
 
 describe("what a policy dropped", function()
   it("is told once, when the turn is in the list", function()
-    local given, log = recorder { policy = policy.keep { turns = 2 } }
+    local given, log = chats.record { policy = policy.keep { turns = 2 } }
     local chat
     local at
     given.on_drop = function(messages, report)
@@ -893,10 +863,9 @@ describe("what a policy dropped", function()
   end)
 
   it("is told of kept parts as well", function()
-    local given, log = recorder { policy = policy.keep { turns = 1 }, keep_partial = true }
+    local given, log = chats.record { policy = policy.keep { turns = 1 }, keep_partial = true }
     local chat = fill(chats.new(given), 1, 2)
-    chats.server:script { { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-      .. 'data: {"choices":[{"index":0,"delta":{"content":"half"}}]}\n\n' }, { "close" } }
+    chats.server:script(sse.broken_off("half"))
     local reply, err = chat:start("u3"):wait()
     assert.is_nil(reply)
     assert.are.equal("half", err.partial.content)
@@ -904,8 +873,7 @@ describe("what a policy dropped", function()
     assert.are.same({ "u1 a1 u2 a2" }, log.dropped)
     -- and nothing of it without that option
     chat = fill(chats.new { policy = policy.keep { turns = 1 } }, 1, 2)
-    chats.server:script { { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-      .. 'data: {"choices":[{"index":0,"delta":{"content":"half"}}]}\n\n' }, { "close" } }
+    chats.server:script(sse.broken_off("half"))
     assert.is_nil((chat:start("u3"):wait()))
     assert.are.equal("u1 a1 u2 a2", show(chat))
   end)
@@ -946,7 +914,7 @@ end)
 
 describe("a policy", function()
   it("works with a run and its tools", function()
-    local given, log = recorder { policy = policy.keep { turns = 2 }, tools = {
+    local given, log = chats.record { policy = policy.keep { turns = 2 }, tools = {
       { name = "f", parameters = {}, run = function() return "r" end },
     } }
     local chat = fill(chats.new(given), 1, 3)
@@ -967,7 +935,7 @@ describe("a policy", function()
   end)
 
   it("works with second tries of structured answers", function()
-    local given, log = recorder { policy = policy.keep { turns = 2 } }
+    local given, log = chats.record { policy = policy.keep { turns = 2 } }
     local chat = fill(chats.new(given), 1, 3)
     chats.answer("no json")
     chats.answer("{\"n\":\"x\"}")
@@ -990,7 +958,7 @@ describe("a policy", function()
   end)
 
   it("works with retry", function()
-    local given, log = recorder { policy = policy.keep { turns = 2 } }
+    local given, log = chats.record { policy = policy.keep { turns = 2 } }
     local chat = fill(chats.new(given), 1, 4)
     chats.fail(400, "no")
     assert.is_nil((chat:retry()))
@@ -1017,7 +985,7 @@ describe("a policy", function()
   end)
 
   it("is not applied by forecast and preview", function()
-    local given, log = recorder { policy = policy.keep { turns = 1 }, context_window = 1000 }
+    local given, log = chats.record { policy = policy.keep { turns = 1 }, context_window = 1000 }
     local chat = fill(chats.new(given), 1, 3)
     local bytes, tokens = chats.bytes(chat), chat:tokens()
     for _ = 1, 3 do

@@ -8,19 +8,7 @@ local socket = require "socket"
 local SLOW = os.getenv("OPPERCHAT_SLOW") and 10 or 1
 
 describe("regression:", function()
-  local server
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    server:reset()
-  end)
+  local server = Server.for_tests()
 
   local function converse(options)
     options = options or {}

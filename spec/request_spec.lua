@@ -4,41 +4,35 @@
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
+local wait_until = require "spec.support.poll_until"
 
 local text, call, calls, finish = sse.text, sse.call, sse.calls, sse.finish
 local HEAD = sse.head
 local STOP, DONE = finish("stop"), sse.done
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = "k", max_retries = 0 }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.client(given)
+  return opperchat.client(with({ base_url = server.url, api_key = "k", max_retries = 0 }, more))
 end
 
 local function converse(more)
-  local given = { client = client, model = "m" }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.conversation(given)
+  return opperchat.conversation(with({ client = client, model = "m" }, more))
 end
 
--- Polls until `condition` holds, for at most 10 seconds; errors that handlers
--- raise are gathered.
+-- Polls until `condition` holds; errors that handlers raise are gathered.
 local function poll_until(condition, seconds)
-  local deadline, raised = core.now() + 10, {}
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 10 s")
+  local raised = {}
+  wait_until(condition, nil, function()
     local ok, err = pcall(opperchat.poll, seconds or 0.02)
     if not ok then
       raised[#raised + 1] = err
     end
-  end
+  end)
   return raised
 end
 
@@ -57,17 +51,15 @@ end
 
 -- The same without calling any handler.
 local function step_until(condition)
-  local deadline = core.now() + 10
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 10 s")
+  wait_until(condition, nil, function()
     core.step(client, 0.02, true)
-  end
+  end)
 end
 
 -- A request that counts its endings: { request, endings, reply, err, text }.
 local function start(chat, prompt, more)
   local track = { endings = 0, text = "", chat = chat }
-  local given = {
+  local given = with({
     on_delta = function(piece)
       assert(track.endings == 0, "told after the end")
       track.text = track.text .. piece
@@ -76,10 +68,7 @@ local function start(chat, prompt, more)
       track.endings = track.endings + 1
       track.reply, track.err = reply, err
     end,
-  }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
+  }, more)
   track.request = assert(chat:start(prompt, given))
   return track
 end
@@ -101,16 +90,7 @@ local function contents(chat)
   return list
 end
 
-setup(function()
-  server = Server.start()
-end)
-
-teardown(function()
-  server:stop()
-end)
-
 before_each(function()
-  server:reset()
   client = new_client()
 end)
 
@@ -1352,28 +1332,14 @@ describe("each request ends exactly once", function()
 end)
 
 describe("a process", function()
-  local interpreter = arg and arg[-1] or "lua5.4"
-  local i = -1
-  while arg and arg[i] do
-    interpreter = arg[i]
-    i = i - 1
-  end
-
-  -- Runs Lua code in a child process: its output and how it ended.
+  -- Runs Lua code in a child process: its output, the last line of which is how
+  -- it ended.
   local function child(code)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(("local URL = %q\n"):format(server.url), [[
+    local output, status = shell.run_lua(("local URL = %q\n"):format(server.url) .. [[
       io.stdout:setvbuf("no")
       local YES = _VERSION == "Lua 5.1" and 0 or true
-    ]], code)
-    file:close()
-    local pipe = assert(io.popen("{ " .. interpreter .. " " .. path
-      .. "; } </dev/null 2>&1; echo \"exit=$?\""))
-    local output = pipe:read("*a")
-    pipe:close()
-    os.remove(path)
-    return output
+    ]] .. code)
+    return output .. "exit=" .. status .. "\n"
   end
 
   it("may exit in the middle of a transfer", function()

@@ -9,26 +9,7 @@ local function make_name()
   return rawget(_G, "jit") and "luajit" or _VERSION:gsub("^Lua ", "lua")
 end
 
-local interpreter, quote = shell.interpreter, shell.quote
-
-local function command_works(command)
-  local result = os.execute(command .. " >/dev/null 2>&1")
-  return result == true or result == 0
-end
-
--- Runs a program in a process of its own: what it prints, and its exit code.
-local function run(code, prefix)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(code)
-  file:close()
-  local pipe = assert(io.popen(("{ %s %s %s; } 2>&1 </dev/null; echo \"exit=$?\"")
-    :format(prefix or "", quote(interpreter()), quote(path))))
-  local output = pipe:read("*a")
-  pipe:close()
-  os.remove(path)
-  return output:match("^(.*)exit=(%d+)\n$")
-end
+local run, quote = shell.run_lua, shell.quote
 
 -- Prints the shared objects of the process whose path has one of these words.
 local OBJECTS = [[
@@ -66,8 +47,8 @@ describe("require \"opperchat\"", function()
   it("and a conversation start no TLS, a client does", function()
     local pipe = os.tmpname()
     os.remove(pipe)
-    if not command_works("command -v timeout")
-        or not command_works("mkfifo " .. quote(pipe)) then
+    if not shell.has("timeout")
+        or not shell.succeeds("mkfifo " .. quote(pipe)) then
       pending("no timeout or no mkfifo")
       return
     end

@@ -6,25 +6,21 @@ local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
+local poll_until = require "spec.support.poll_until"
+local completion = require "spec.support.completion"
 
 local HEAD = sse.head
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function new_client(more)
-  local given = { base_url = server.url, api_key = "k" }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.client(given)
+  return opperchat.client(with({ base_url = server.url, api_key = "k" }, more))
 end
 
 local function converse(more)
-  local given = { client = client, model = "m" }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.conversation(given)
+  return opperchat.conversation(with({ client = client, model = "m" }, more))
 end
 
 -- Queues an error that asks for a short wait; `more` are headers.
@@ -43,21 +39,7 @@ local function refuse(status, more, body)
 end
 
 local function complete(content, more)
-  local body = { id = "1", object = "chat.completion", model = "m", choices = {
-    { index = 0, message = { role = "assistant", content = content }, finish_reason = "stop" },
-  } }
-  for name, value in pairs(more or {}) do
-    body[name] = value
-  end
-  server:reply { body = body }
-end
-
-local function poll_until(condition)
-  local deadline = core.now() + 20
-  while not condition() do
-    assert(core.now() < deadline, "it did not happen within 20 s")
-    opperchat.poll(0.01)
-  end
+  server:reply { body = completion.body(content, more) }
 end
 
 -- Three ways to send, each to the end of the request: fn(chat, prompt, options).
@@ -86,10 +68,7 @@ local function each_way(fn)
     for _, is_stream in ipairs { false, true } do
       server:reset()
       fn(function(chat, prompt, more)
-        local given = { stream = is_stream }
-        for key, value in pairs(more or {}) do
-          given[key] = value
-        end
+        local given = with({ stream = is_stream }, more)
         return way(chat, prompt, given)
       end, name .. (is_stream and ", streamed" or ""))
     end
@@ -109,16 +88,7 @@ local function models_asked()
 end
 
 describe("a request is sent again", function()
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
   before_each(function()
-    server:reset()
     client = new_client()
   end)
 
@@ -622,17 +592,11 @@ describe("a request is sent again", function()
     end)
 
     it("by the end of its Lua state", function()
-      local i = 0
-      while arg[i - 1] do
-        i = i - 1
-      end
       local yes = _VERSION == "Lua 5.1" and "0" or "true"
       for _, last in ipairs { "os.exit(" .. yes .. ", true)", "", "os.exit(" .. yes .. ")" } do
         server:reset()
         refuse(503, { ["retry-after-ms"] = "60000" })
-        local path = os.tmpname()
-        local file = assert(io.open(path, "w"))
-        file:write(([[
+        local output, status = shell.run_lua(([[
           local opperchat = require "opperchat"
           local client = opperchat.client { base_url = %q, api_key = "k" }
           local chat = opperchat.conversation { client = client, model = "m" }
@@ -642,12 +606,8 @@ describe("a request is sent again", function()
           end
           io.write("waiting") io.stdout:flush()
           ]] .. last):format(server.url))
-        file:close()
-        local pipe = io.popen("'" .. arg[i] .. "' '" .. path .. "' 2>&1; echo \" $?\"")
-        local output = pipe:read("*a")
-        pipe:close()
-        os.remove(path)
-        assert.equal("waiting 0\n", output)
+        assert.equal("waiting", output)
+        assert.equal("0", status)
       end
     end)
   end)
@@ -829,9 +789,9 @@ describe("a request is sent again", function()
   it("as often as the budget of a run allows", function()
     local tools = { { name = "f", description = "x", run = function() return "done" end } }
     local function call_tool(number)
-      server:reply { body = { choices = { { index = 0, finish_reason = "tool_calls", message = {
-        role = "assistant", tool_calls = { { id = "call_" .. number, type = "function",
-          ["function"] = { name = "f", arguments = '{"n":' .. number .. "}" } } } } } } } }
+      complete({ role = "assistant", tool_calls = {
+        completion.call("call_" .. number, "f", '{"n":' .. number .. "}"),
+      } }, { finish_reason = "tool_calls" })
     end
     local own = new_client { retry_budget = 3 }
     local chat = converse { client = own, tools = tools }
@@ -1198,8 +1158,7 @@ describe("a request is sent again", function()
       refuse(401)
       server:reply { body = '{"object":"list","data":[{"id":"m"}]}' }
       assert.equal("m", assert(own:models())[1].id)
-      local requests = server:requests()
-      assert.equal("Bearer new", requests[#requests].headers.authorization)
+      assert.equal("Bearer new", server:last_request().headers.authorization)
       own:close()
     end)
   end)

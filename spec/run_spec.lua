@@ -1,35 +1,21 @@
 -- The test runner must never call a broken run a success.
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
+local shell = require "spec.support.shell"
 
 -- Runs spec/run.lua on suites given as the bodies of shell scripts, in place
 -- of C test programs; returns the last line and the exit code.
 local function run(...)
   local paths, names = {}, {}
   for i, body in ipairs({ ... }) do
-    paths[i] = os.tmpname()
-    local file = assert(io.open(paths[i], "w"))
-    file:write(body, "\n")
-    file:close()
-    names[i] = "'" .. paths[i] .. "'"
+    paths[i] = shell.write_file(os.tmpname(), body .. "\n")
+    names[i] = shell.quote(paths[i])
   end
-  local pipe = assert(io.popen(interpreter() .. " spec/run.lua --wrap sh "
-    .. table.concat(names, " ") .. " 2>&1; echo $?"))
-  local lines = {}
-  for line in pipe:lines() do
-    lines[#lines + 1] = line
-  end
-  pipe:close()
+  local output, status = shell.run(shell.interpreter() .. " spec/run.lua --wrap sh "
+    .. table.concat(names, " "))
   for _, path in ipairs(paths) do
     os.remove(path)
   end
-  return lines[#lines - 1], lines[#lines]
+  return output:match("([^\n]*)\n$"), status
 end
 
 describe("spec/run.lua", function()

@@ -5,35 +5,13 @@ local socket = require "socket"
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local Tls = require "spec.support.tls"
 
 local KEY = "op-5ecret-Key.0123456789"
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
-local function write_file(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  return path
-end
-
-local function read_file(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local interpreter, quote = shell.interpreter, shell.quote
+local read_file, write_file = shell.read_file, shell.write_file
 
 -- Everything that can be reached from a value, as text.
 local function reach(value, found, seen)
@@ -65,18 +43,10 @@ local function hides(value, what)
 end
 
 describe("a secret", function()
-  local server, paths
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local paths
 
   before_each(function()
-    server:reset()
     paths = {}
     collectgarbage()
   end)
@@ -581,17 +551,7 @@ describe("a secret", function()
   end
 
   describe("leaves nothing in memory", function()
-    local tls, problem
-
-    setup(function()
-      tls, problem = Tls.start(server.port)
-    end)
-
-    teardown(function()
-      if tls then
-        tls:stop()
-      end
-    end)
+    local tls = Tls.for_tests(server)
 
     memory_test("when its client is closed", function()
       for _, way in ipairs { "file", "command" } do
@@ -602,8 +562,8 @@ describe("a secret", function()
     end)
 
     memory_test("over TLS", function()
-      if problem then
-        pending(problem)
+      if tls.problem then
+        pending(tls.problem)
         return
       end
       local ca = tls.folder .. "/ca.pem"

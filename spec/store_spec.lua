@@ -3,26 +3,25 @@ local json = require "opperchat.json"
 local opperchat = require "opperchat"
 local options = require "opperchat.options"
 local store = require "opperchat.store"
+local shell = require "spec.support.shell"
+local raises = require "spec.support.raises"
 
 local SLOW = os.getenv("OPPERCHAT_SLOW") or os.getenv("OPPERCHAT_GC") or os.getenv("ASAN_OPTIONS")
 
 -- Files --------------------------------------------------------------------------
 
-local folder = os.tmpname()
-os.remove(folder)
+local folder
+local must, quote, interpreter = shell.must, shell.quote, shell.interpreter
 
 local function path_of(name)
   return folder .. "/" .. name
 end
 
 local function write_file(name, bytes)
-  local path = path_of(name)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(bytes))
-  assert(file:close())
-  return path
+  return shell.write_file(path_of(name), bytes)
 end
 
+-- nil when there is none
 local function read_file(path)
   local file = io.open(path, "rb")
   if not file then
@@ -33,23 +32,6 @@ local function read_file(path)
   return text
 end
 
-local function shell(command)
-  local done = os.execute(command)
-  assert(done == true or done == 0, command)
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
 -- A command that runs spec/support/journal_writer.lua.
 local function writer(mode, path)
   return quote(interpreter()) .. " spec/support/journal_writer.lua " .. mode .. " "
@@ -57,25 +39,18 @@ local function writer(mode, path)
 end
 
 setup(function()
-  shell("mkdir " .. folder)
+  folder = shell.new_folder()
 end)
 
 teardown(function()
-  shell("rm -rf " .. folder)
+  shell.remove_folder(folder)
 end)
 
 -- Lists --------------------------------------------------------------------------
 
 local FLAGS = { pinned = 1, summary = 2, facts = 4 }
 
--- What a list holds: the exact text of each message, and its flags.
-local function contents(list)
-  local result = {}
-  for i = 1, #list do
-    result[i] = { (core.message_json(list, i)), (select(3, core.message_info(list, i))) }
-  end
-  return result
-end
+local contents = require("spec.support.kept").contents
 
 local function list_of(...)
   local list = core.conversation()
@@ -122,14 +97,6 @@ local function failed(code, words, result, err, ...)
   assert.is_false(err.retryable)
   assert.truthy(err.message:find(words, 1, true), err.message)
   return err
-end
-
--- Raises exactly this, at the line of the call: `fn` is written on one line.
-local function raises(expected, fn)
-  local info = debug.getinfo(fn, "S")
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  assert.equal(info.short_src .. ":" .. info.linedefined .. ": " .. expected, err)
 end
 
 -- A journal of some 15 turns, with all there is, and the lists after each line
@@ -275,7 +242,7 @@ describe("save and load", function()
 
   it("put the new file in the place of the old one", function()
     local path = write_file("old", "old")
-    shell("chmod 640 " .. path .. " && ln -s old " .. path_of("link"))
+    must("chmod 640 " .. path .. " && ln -s old " .. path_of("link"))
     local chat = opperchat.conversation()
     chat:append("user", "x")
     assert(store.save(chat, path_of("link")))
@@ -321,8 +288,8 @@ describe("save and load", function()
       local pipe = assert(io.popen("echo $$; exec " .. quote(interpreter()) .. " " .. program))
       local pid = pipe:read("*l")
       assert.equal("ready", pipe:read("*l"))
-      shell("sleep 0.0" .. tries % 10)
-      shell("kill -9 " .. pid)
+      must("sleep 0.0" .. tries % 10)
+      must("kill -9 " .. pid)
       pipe:close()
     until #temporaries() > 0
     assert.equal(6000, #assert(store.load(path)))
@@ -344,7 +311,7 @@ describe("save and load", function()
       ".opperchat-" .. digits:upper() .. ".tmp", ".opperchat-" .. digits .. "0.tmp",
       ".opperchat-" .. digits .. ".tmp~", ".opperchat-x.tmp",
     }
-    shell("mkdir " .. path_of(kept[1]))
+    must("mkdir " .. path_of(kept[1]))
     for i = 2, #kept do
       write_file(kept[i], "x")
     end
@@ -354,7 +321,7 @@ describe("save and load", function()
     while not read_file(path_of("said")) do
       tries = tries + 1
       assert.is_true(tries < 1000, "no lock")
-      shell("sleep 0.01")
+      must("sleep 0.01")
     end
     write_file(".opperchat-" .. digits .. ".tmp", "left behind")
     local chat = opperchat.conversation()
@@ -366,7 +333,7 @@ describe("save and load", function()
     assert.equal(table.concat(kept, "\n"), table.concat(left, "\n"))
     lock:write("\n")
     lock:close()
-    shell("rm -r " .. folder .. "/.opperchat-*")
+    must("rm -r " .. folder .. "/.opperchat-*")
   end)
 
   it("read and write numbers the same in any locale", function()
@@ -401,7 +368,7 @@ describe("save and load", function()
     failed("no_file", path_of("none") .. ": no such file", store.load(path_of("none")))
     failed("not_a_file", folder .. ": it is a folder", store.load(folder))
     failed("not_a_file", "/dev/full: not a regular file", store.load("/dev/full"))
-    shell("mkfifo " .. path_of("fifo"))
+    must("mkfifo " .. path_of("fifo"))
     failed("not_a_file", "not a regular file", store.load(path_of("fifo")))
     failed("empty_file", "the file is empty", store.load(write_file("x", "")))
     local err = failed("bad_line", "line 1: the file is cut off",
@@ -747,7 +714,7 @@ describe("a journal", function()
       store.open(path_of("none/x"), fresh))
     failed("not_a_file", "it is a folder", store.open(folder, fresh))
     failed("not_a_file", "not a regular file", store.open("/dev/full", fresh))
-    shell("mkfifo " .. path_of("fifo2"))
+    must("mkfifo " .. path_of("fifo2"))
     failed("not_a_file", "not a regular file", store.open(path_of("fifo2"), fresh))
   end)
 

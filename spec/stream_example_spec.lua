@@ -1,27 +1,14 @@
 -- examples/stream.lua, as it is typed.
 
 local Server = require "spec.support.server"
-
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function output_of(command)
-  local pipe = assert(io.popen(command .. " 2>&1; echo exit=$?"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text:match("^(.*)exit=(%d+)\n$")
-end
+local shell = require "spec.support.shell"
+local sse = require "spec.support.sse"
 
 describe("examples/stream.lua", function()
-  local PROGRAM = interpreter() .. " examples/stream.lua "
+  local PROGRAM = shell.interpreter() .. " examples/stream.lua "
 
   it("streams an answer from the offline server", function()
-    local text, status = output_of("unset OPPER_API_KEY OPPER_BASE_URL; " .. PROGRAM
+    local text, status = shell.run("unset OPPER_API_KEY OPPER_BASE_URL; " .. PROGRAM
       .. "'What is a matrix?'")
     assert.equal("0", status, text)
     assert.truthy(text:find("\nA matrix is a table of numbers .*\n%[first token after %d+%.%d+ s, "
@@ -31,11 +18,11 @@ describe("examples/stream.lua", function()
   it("stops at Ctrl-C", function()
     local chunks = {}
     for i = 1, 400 do
-      chunks[i] = 'data: {"choices":[{"index":0,"delta":{"content":"word' .. i .. ' "}}]}\n\n'
+      chunks[i] = sse.text("word" .. i .. " ")
     end
     local server = Server.start()
     server:stream(chunks, { pause = 0.05 })
-    local text, status = output_of("OPPER_BASE_URL=" .. server.url
+    local text, status = shell.run("OPPER_BASE_URL=" .. server.url
       .. " timeout --preserve-status -s INT -k 20 2 " .. PROGRAM)
     server:stop()
     assert.equal("130", status, text)
@@ -43,7 +30,7 @@ describe("examples/stream.lua", function()
   end)
 
   it("fails with one line when nobody is there", function()
-    local text, status = output_of("OPPER_BASE_URL=http://127.0.0.1:1/v1 " .. PROGRAM)
+    local text, status = shell.run("OPPER_BASE_URL=http://127.0.0.1:1/v1 " .. PROGRAM)
     assert.equal("1", status)
     assert.truthy(text:find("^stream: network error [^\n]+\n$"), text)
   end)

@@ -8,6 +8,7 @@ local opperchat = require "opperchat"
 local core = require "opperchat.core"
 local Server = require "spec.support.server"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 
 local text, call, calls, finish = sse.text, sse.call, sse.calls, sse.finish
 local HELLO = text("Hel") .. text("lo")
@@ -136,14 +137,11 @@ local rows = {
 
 -- What is tested here is one try.
 
-local server, client
+local server = Server.for_tests()
+local client
 
 local function converse(more)
-  local given = { client = client, model = "m" }
-  for name, value in pairs(more or {}) do
-    given[name] = value
-  end
-  return opperchat.conversation(given)
+  return opperchat.conversation(with({ client = client, model = "m" }, more))
 end
 
 -- Sends a prompt; gathers what handlers are told until the end.
@@ -224,16 +222,7 @@ local function check(row, how)
 end
 
 describe("a stream", function()
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
   before_each(function()
-    server:reset()
     client = opperchat.client { base_url = server.url, api_key = "k", max_retries = 0 }
   end)
 

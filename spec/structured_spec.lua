@@ -6,6 +6,7 @@ local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local cjson = require("cjson").new()
 local sse = require "spec.support.sse"
+local completion = require "spec.support.completion"
 
 local PLANET = { name = "string", moons = "integer" }
 local MARS = '{"name":"Mars","moons":2}'
@@ -13,11 +14,8 @@ local MARS = '{"name":"Mars","moons":2}'
 local function answer(message, reason)
   message.role = "assistant"
   return {
-    body = {
-      id = "c", model = "m",
-      choices = { { index = 0, finish_reason = reason or "stop", message = message } },
-      usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 },
-    },
+    body = completion.body(message, { finish_reason = reason,
+      usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 } }),
     headers = { ["X-Opper-Trace-Id"] = "trace" },
   }
 end
@@ -27,18 +25,10 @@ local function saying(text, reason)
 end
 
 describe("structured answers", function()
-  local server, client, chat
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local client, chat
 
   before_each(function()
-    server:reset()
     client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
     chat = opperchat.conversation{ client = client, model = "m" }
   end)
@@ -46,14 +36,6 @@ describe("structured answers", function()
   after_each(function()
     client:close()
   end)
-
-  local function bodies()
-    local list = {}
-    for i, request in ipairs(server:requests()) do
-      list[i] = request.json
-    end
-    return list
-  end
 
   it("are asked for with a JSON Schema", function()
     local expected = {
@@ -231,7 +213,7 @@ describe("structured answers", function()
     chat:tool{ name = "look", run = function() return "Mars" end }
     local reply = assert(chat:run("Hi", { schema = PLANET }))
     assert.equal(2, reply.parsed.moons)
-    assert.truthy(bodies()[1].response_format and bodies()[2].response_format)
+    assert.truthy(server:bodies()[1].response_format and server:bodies()[2].response_format)
     assert.equal(4, #chat)
   end)
 
@@ -253,7 +235,7 @@ describe("structured answers", function()
         end
         assert.same({ name = "Mars", moons = 2 }, reply.parsed)
         assert.equal(1, done)
-        local sent = bodies()
+        local sent = server:bodies()
         assert.equal(3, #sent)
         local messages = sent[3].messages
         assert.equal(7, #messages)
@@ -374,8 +356,8 @@ describe("structured answers", function()
       } do
         server:reset():default(saying '"big"')
         assert.equal("big", (client:json{ input = case[1], schema = { "big", "small" } }))
-        assert.same(case[2], bodies()[1].messages[1].content)
-        assert.equal(1, #bodies()[1].messages)
+        assert.same(case[2], server:bodies()[1].messages[1].content)
+        assert.equal(1, #server:bodies()[1].messages)
       end
     end)
 
@@ -433,18 +415,10 @@ end)
 
 -- As docs/errors.md says.
 describe("guards", function()
-  local server, client, chat
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local client, chat
 
   before_each(function()
-    server:reset()
     client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
     chat = opperchat.conversation{ client = client, model = "m" }
   end)

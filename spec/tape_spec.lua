@@ -6,7 +6,10 @@ local cjson = require("cjson").new()
 local opperchat = require "opperchat"
 local core = require "opperchat.core"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
+local completion = require("spec.support.completion").json
 
 local KEY = "op-5ecret-Key.0123456789"
 local NOWHERE = "http://no-such-host.invalid/v1"
@@ -14,18 +17,7 @@ local NOWHERE = "http://no-such-host.invalid/v1"
 local SLOW = (os.getenv("OPPERCHAT_SLOW") or os.getenv("ASAN_OPTIONS")
   or os.getenv("OPPERCHAT_GC")) and 8 or 1
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
+local read, write = shell.read_file, shell.write_file
 
 local function lines_of(path)
   local lines = {}
@@ -58,12 +50,6 @@ local function outcome(reply, err)
   }
 end
 
-local function completion(content, more)
-  return '{"id":"c1","object":"chat.completion","model":"m","choices":[{"index":0,'
-    .. '"finish_reason":"stop","message":{"role":"assistant","content":' .. cjson.encode(content)
-    .. "}}]" .. (more or "") .. "}"
-end
-
 local function call_answer(id, name, arguments)
   return '{"id":"c1","model":"m","choices":[{"index":0,"finish_reason":"tool_calls","message":'
     .. '{"role":"assistant","content":null,"tool_calls":[{"id":' .. cjson.encode(id)
@@ -72,11 +58,9 @@ local function call_answer(id, name, arguments)
 end
 
 local function chat_of(client, given)
-  local all = { client = client, model = "test/model", system = "Be brief.", trace_id = "t" }
-  for name, value in pairs(given or {}) do
-    all[name] = value
-  end
-  return opperchat.conversation(all)
+  return opperchat.conversation(with({
+    client = client, model = "test/model", system = "Be brief.", trace_id = "t",
+  }, given))
 end
 
 -- One prompt, answered as a stream; everything that is told of it.
@@ -108,18 +92,10 @@ local function sent(client, prompt, given)
 end
 
 describe("a tape", function()
-  local server, path
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local path
 
   before_each(function()
-    server:reset()
     path = os.tmpname()
     os.remove(path)
   end)
@@ -129,15 +105,9 @@ describe("a tape", function()
   end)
 
   local function client_with(given, more)
-    local all = {
+    return opperchat.client(with(with({
       api_key = KEY, timeout = { connect = 20, first_token = 20, idle = 20 }, max_retries = 0,
-    }
-    for _, options in ipairs { given or {}, more } do
-      for name, value in pairs(options) do
-        all[name] = value
-      end
-    end
-    return opperchat.client(all)
+    }, given), more))
   end
 
   local function recorder(given)
@@ -147,11 +117,9 @@ describe("a tape", function()
   end
 
   local function player(given, more)
-    local all = { base_url = NOWHERE, replay = path, api_key = given and given.api_key or "" }
-    for name, value in pairs(more or {}) do
-      all[name] = value
-    end
-    return client_with(given, all)
+    return client_with(given, with({
+      base_url = NOWHERE, replay = path, api_key = given and given.api_key or "",
+    }, more))
   end
 
   -- Records a program, plays it, and expects the same.
@@ -812,37 +780,27 @@ describe("a tape", function()
   end)
 
   it("opens no socket when it is played", function()
-    local probe = os.execute("command -v strace >/dev/null 2>&1 && strace -o /dev/null true "
-      .. ">/dev/null 2>&1")
-    if not (probe == true or probe == 0) or os.getenv("ASAN_OPTIONS")
+    if not shell.succeeds("strace -o /dev/null true") or os.getenv("ASAN_OPTIONS")
         or os.getenv("OPPERCHAT_SLOW") then
       pending("needs strace")
       return
     end
     assert(chat_of(recorder()):send("Hello"))
-    local program, trace = os.tmpname(), os.tmpname()
-    write(program, ([[
+    local trace = os.tmpname()
+    local output = shell.run_lua(([[
       local opperchat = require "opperchat"
       local chat = opperchat.conversation {
         client = opperchat.client { replay = %q }, model = "test/model", system = "Be brief.",
       }
       print(assert(chat:send("Hello")).content)
-    ]]):format(path))
-    local i = 0
-    while arg[i - 1] do
-      i = i - 1
-    end
-    local pipe = io.popen("env -u OPPER_API_KEY -u OPPER_BASE_URL strace -f -e trace=network -o "
-      .. trace .. " " .. arg[i] .. " " .. program .. " 2>&1")
-    assert.equal("ok\n", pipe:read("*a"))
-    pipe:close()
+    ]]):format(path), shell.env() .. " strace -f -e trace=network -o " .. trace)
+    assert.equal("ok\n", output)
     local calls = read(trace)
     -- libcurl wakes itself up with a pair of sockets that lead nowhere
     calls = calls:gsub("[^\n]*socketpair%(AF_UNIX[^\n]*\n", "")
     for _, name in ipairs { "socket%(", "connect%(", "sendto%(", "bind%(", "AF_INET" } do
       assert.falsy(calls:find(name), calls)
     end
-    os.remove(program)
     os.remove(trace)
   end)
 
@@ -970,24 +928,14 @@ describe("a tape", function()
     end
     full:close()
     -- a file of a size that must not grow
-    local program = os.tmpname()
-    write(program, ([[
+    write(path, '{"opperchat_tape":1}\n' .. (" "):rep(1020) .. "\n")
+    local text = shell.run_lua(([[
       local opperchat = require "opperchat"
       local client = opperchat.client { base_url = %q, record = %q, api_key = "" }
       local chat = opperchat.conversation { client = client, model = "m" }
       print(assert(chat:send("Hello")).content)
       print(client:close())
-    ]]):format(server.url, path))
-    local i = 0
-    while arg[i - 1] do
-      i = i - 1
-    end
-    write(path, '{"opperchat_tape":1}\n' .. (" "):rep(1020) .. "\n")
-    local pipe = io.popen("trap '' XFSZ; ulimit -f 1; unset LD_PRELOAD; " .. arg[i] .. " "
-      .. program .. " 2>&1")
-    local text = pipe:read("*a")
-    pipe:close()
-    os.remove(program)
+    ]]):format(server.url, path), "trap '' XFSZ; ulimit -f 1; unset LD_PRELOAD; ")
     if os.getenv("ASAN_OPTIONS") then
       return
     end

@@ -1,13 +1,16 @@
 -- TLS and proxies: which certificates are trusted, which one is shown, and the
 -- way to the server.
 
-local cjson = require("cjson").new()
 local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local Proxy = require "spec.support.connect_proxy"
 local socket = require "socket"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
+local sse = require "spec.support.sse"
 local Tls = require "spec.support.tls"
+local with = require "spec.support.with"
+local completion = require("spec.support.completion").json
 
 local KEY = "op-5ecret-Key.0123456789"
 local PASSWORD = "wh1sper-Passw0rd"
@@ -15,48 +18,9 @@ local PASSWORD = "wh1sper-Passw0rd"
 -- Under valgrind everything takes its time.
 local SLOW = os.getenv("OPPERCHAT_SLOW") and 8 or 1
 
-local CLEAN = {
-  "OPPER_API_KEY", "OPPER_BASE_URL", "OPPERCHAT_DEBUG", "CURL_CA_BUNDLE", "SSL_CERT_FILE",
-  "SSL_CERT_DIR", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY",
-  "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-}
-
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
 -- What a program prints, its errors among it, that runs with these variables.
 local function child(environment, program)
-  local words = { "env" }
-  for _, name in ipairs(CLEAN) do
-    words[#words + 1] = "-u " .. name
-  end
-  for name, value in pairs(environment) do
-    words[#words + 1] = name .. "=" .. quote(value)
-  end
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(program)
-  file:close()
-  local pipe = assert(io.popen(table.concat(words, " ") .. " " .. interpreter() .. " " .. path
-    .. " </dev/null 2>&1"))
-  local output = pipe:read("*a")
-  pipe:close()
-  os.remove(path)
-  return (output:gsub("\n$", ""))
-end
-
-local function completion(content)
-  return '{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant",'
-    .. '"content":' .. cjson.encode(content) .. "}}]}"
+  return (shell.run_lua(program, shell.env(environment)):gsub("\n$", ""))
 end
 
 local function head(length)
@@ -65,29 +29,17 @@ local function head(length)
 end
 
 describe("TLS", function()
-  local server, tls, problem
-
-  setup(function()
-    server = Server.start()
-    tls, problem = Tls.start(server.port)
-  end)
-
-  teardown(function()
-    if tls then
-      tls:stop()
-    end
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local tls = Tls.for_tests(server)
 
   before_each(function()
-    server:reset()
     collectgarbage()
   end)
 
   local function test(name, f)
     it(name, function()
-      if problem then
-        pending(problem)
+      if tls.problem then
+        pending(tls.problem)
         return
       end
       f()
@@ -95,21 +47,14 @@ describe("TLS", function()
   end
 
   local function new_chat(given)
-    local all = {
+    local all = with({
       api_key = KEY, timeout = { connect = 20, first_token = 20, idle = 20 }, max_retries = 0,
-    }
-    for name, value in pairs(given) do
-      all[name] = value
-    end
+    }, given)
     return opperchat.conversation { client = opperchat.client(all), model = "test/model" }
   end
 
   local function tls_chat(i, path, given)
-    local all = { base_url = tls:url(i, path), ca_file = tls.folder .. "/ca.pem" }
-    for name, value in pairs(given or {}) do
-      all[name] = value
-    end
-    return new_chat(all)
+    return new_chat(with({ base_url = tls:url(i, path), ca_file = tls.folder .. "/ca.pem" }, given))
   end
 
   -- Fails with this error, twice, and leaves nothing behind.
@@ -493,12 +438,11 @@ describe("TLS", function()
   end)
 
   test("shares a connection with a stream that waits for its reader", function()
-    local events = { 'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n' }
+    local events = { sse.delta('{"role":"assistant"}') }
     for i = 2, 400 do
-      events[i] = 'data: {"choices":[{"index":0,"delta":{"content":"'
-        .. ("%04d"):format(i) .. ("x"):rep(9996) .. '"}}]}\n\n'
+      events[i] = sse.text(("%04d"):format(i) .. ("x"):rep(9996))
     end
-    events[401] = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    events[401] = sse.finish()
     for _, http2 in ipairs { true, false } do
       server:reset()
       server:stream(events)

@@ -1,4 +1,5 @@
 local chats = require "spec.support.chats"
+local with = require "spec.support.with"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
@@ -6,10 +7,7 @@ local window = require "opperchat.window"
 
 local fill, answer = chats.fill, chats.answer
 
-setup(chats.start)
-teardown(chats.stop)
-before_each(chats.begin)
-after_each(chats.finish)
+chats.for_tests()
 
 local function size(chat)
   local tokens, how = chat:tokens()
@@ -17,11 +15,8 @@ local function size(chat)
 end
 
 local function use(prompt, completion, more)
-  local usage = { prompt_tokens = prompt, completion_tokens = completion,
-    total_tokens = prompt and prompt + (completion or 0) }
-  for name, value in pairs(more or {}) do
-    usage[name] = value
-  end
+  local usage = with({ prompt_tokens = prompt, completion_tokens = completion,
+    total_tokens = prompt and prompt + (completion or 0) }, more)
   return { usage = usage }
 end
 

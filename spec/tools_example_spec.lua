@@ -2,28 +2,14 @@
 -- tools.
 
 local opperchat = require "opperchat"
+local shell = require "spec.support.shell"
 local offline = dofile("examples/support/offline.lua")
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return arg[i]
-end
-
-local function output_of(command)
-  local pipe = assert(io.popen(command .. " 2>&1; echo exit=$?"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text:match("^(.*)exit=(%d+)\n$")
-end
-
 describe("examples/tools.lua", function()
-  local PROGRAM = interpreter() .. " examples/tools.lua "
+  local PROGRAM = shell.interpreter() .. " examples/tools.lua "
 
   it("plays a game by itself", function()
-    local text, status = output_of("unset OPPER_API_KEY OPPER_BASE_URL; " .. PROGRAM
+    local text, status = shell.run("unset OPPER_API_KEY OPPER_BASE_URL; " .. PROGRAM
       .. "</dev/null")
     assert.equal("0", status, text)
     local at = 1
@@ -41,7 +27,7 @@ describe("examples/tools.lua", function()
   end)
 
   it("fails with one line when nobody is there", function()
-    local text, status = output_of("OPPER_BASE_URL=http://127.0.0.1:1/v1 " .. PROGRAM
+    local text, status = shell.run("OPPER_BASE_URL=http://127.0.0.1:1/v1 " .. PROGRAM
       .. "</dev/null")
     assert.equal("1", status)
     assert.truthy(text:find("\ntools: network error [^\n]+\n$"), text)

@@ -6,26 +6,25 @@ local core = require "opperchat.core"
 local opperchat = require "opperchat"
 local cjson = require("cjson").new()
 local sse = require "spec.support.sse"
+local with = require "spec.support.with"
+local completion = require "spec.support.completion"
+local poll_until = require "spec.support.poll_until"
 
--- An element of tool_calls.
-local function call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name, arguments = arguments or "{}" } }
+local call = completion.call
+
+local function response(message, reason)
+  message.role = "assistant"
+  return { body = completion.body(message, { finish_reason = reason,
+    usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 } }) }
 end
 
 -- A reply that calls; with a text beside the calls.
 local function calling(calls, text)
-  return { body = { id = "c", model = "m", choices = { {
-    index = 0, finish_reason = "tool_calls",
-    message = { role = "assistant", content = text, tool_calls = calls },
-  } }, usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 } } }
+  return response({ content = text, tool_calls = calls }, "tool_calls")
 end
 
 local function saying(text, reason)
-  return { body = { id = "c", model = "m", choices = { {
-    index = 0, finish_reason = reason or "stop",
-    message = { role = "assistant", content = text },
-  } }, usage = { prompt_tokens = 1, completion_tokens = 1, total_tokens = 2 } } }
+  return response({ content = text }, reason)
 end
 
 -- The same as a stream; arguments come in pieces.
@@ -66,18 +65,10 @@ local function check_list(chat)
 end
 
 describe("tools", function()
-  local server, client, chat
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = Server.for_tests()
+  local client, chat
 
   before_each(function()
-    server:reset()
     client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
     chat = opperchat.conversation{ client = client, model = "m" }
   end)
@@ -86,18 +77,9 @@ describe("tools", function()
     client:close()
   end)
 
-  -- Bodies of all requests so far.
-  local function bodies()
-    local list = {}
-    for i, request in ipairs(server:requests()) do
-      list[i] = request.json
-    end
-    return list
-  end
-
   -- What the model was told by the results in the last request.
   local function told()
-    local all = bodies()
+    local all = server:bodies()
     local results = {}
     for _, message in ipairs(all[#all].messages) do
       if message.role == "tool" then
@@ -114,10 +96,7 @@ describe("tools", function()
     server:reply(saying "done")
     local one = opperchat.conversation{ client = client, model = "m", tools = { tool } }
     local event
-    local given = { on_tool = function(what) event = what end }
-    for name, value in pairs(options or {}) do
-      given[name] = value
-    end
+    local given = with({ on_tool = function(what) event = what end }, options)
     local reply = assert(one:run("go on", given))
     assert.equal("done", reply.content)
     check_list(one)
@@ -130,10 +109,7 @@ describe("tools", function()
     local task = opperchat.go(function()
       results = { fn() }
     end)
-    local deadline = core.now() + 20
-    while task.state == "running" and core.now() < deadline do
-      opperchat.poll(0.02)
-    end
+    poll_until(function() return task.state ~= "running" end, "the end of the task")
     assert.equal("done", task.state)
     return results[1], results[2]
   end
@@ -407,7 +383,7 @@ describe("tools", function()
         assert.truthy(fragments >= 2)
         assert.same({ 1, 2 }, seen)
         assert.equal(1, done)
-        assert.equal(true, bodies()[2].stream)
+        assert.equal(true, server:bodies()[2].stream)
         check_list(chat)
       end)
 
@@ -438,7 +414,7 @@ describe("tools", function()
         end }
         assert.equal("an outer answer",
           assert(how[2](function() return chat:run("Hi") end)).content)
-        assert.equal("small", bodies()[2].model)
+        assert.equal("small", server:bodies()[2].model)
         assert.same({ "an inner answer" }, told())
       end)
 
@@ -512,8 +488,8 @@ describe("tools", function()
             tools = { { name = "f", run = function() end } },
             tool_choice = place == "conversation" and case[1] or nil }
           assert(one:run("Hi", place == "run" and { tool_choice = case[1] } or nil))
-          assert.same(case[2], bodies()[1].tool_choice)
-          assert.same(case[3], bodies()[2].tool_choice)
+          assert.same(case[2], server:bodies()[1].tool_choice)
+          assert.same(case[3], server:bodies()[2].tool_choice)
         end
       end
     end)
@@ -627,8 +603,8 @@ describe("tools", function()
       counting()
       assert(chat:run("Hi", { tools = { { name = "g", run = function() return "g" end } } }))
       assert.same({ "g" }, told())
-      assert.equal(1, #bodies()[1].tools)
-      assert.equal(1, #bodies()[2].tools)
+      assert.equal(1, #server:bodies()[1].tools)
+      assert.equal(1, #server:bodies()[2].tools)
       assert.equal("f", cjson.decode(chat:preview("x")).tools[1]["function"].name)
     end)
 

@@ -7,6 +7,8 @@ local cjson = require("cjson").new()
 local opperchat = require "opperchat"
 local Server = require "spec.support.server"
 local shell = require "spec.support.shell"
+local with = require "spec.support.with"
+local completion = require("spec.support.completion").json
 
 local KEY = "op-5ecret-Key.0123456789"
 
@@ -18,25 +20,7 @@ for kind in ("network tls timeout http api protocol truncated cancelled limit"):
   KINDS[kind] = true
 end
 
-local interpreter, quote, succeeds = shell.interpreter, shell.quote, shell.succeeds
-local has, output_of, write_file = shell.has, shell.output_of, shell.write_file
-
--- A program in a process of its own; what it prints, and its exit code.
-local function child(program, environment)
-  local path = write_file(os.tmpname(), program)
-  local text = output_of("env " .. (environment or "") .. " " .. interpreter() .. " " .. path
-    .. " </dev/null; echo \"exit=$?\"")
-  os.remove(path)
-  local output, code = text:match("^(.*)exit=(%d+)\n$")
-  return output, tonumber(code)
-end
-
--- A chat completion that says `content`, as JSON text.
-local function completion(content, more)
-  return '{"id":"c1","object":"chat.completion","model":"m","choices":[{"index":0,'
-    .. '"finish_reason":"stop","message":{"role":"assistant","content":' .. cjson.encode(content)
-    .. "}}]" .. (more or "") .. "}"
-end
+local quote, succeeds, has, output_of = shell.quote, shell.succeeds, shell.has, shell.output_of
 
 local function head(length, more)
   return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" .. (more or "")
@@ -48,31 +32,15 @@ local function chunked(text)
 end
 
 describe("the transport", function()
-  local server
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    server:reset()
-  end)
+  local server = Server.for_tests()
 
   local function new_client(given)
-    local all = {
+    return opperchat.client(with({
       base_url = server.url, api_key = KEY,
       timeout = { connect = 20, first_token = 20, idle = 20 },
       -- these specs are about one try
       max_retries = 0,
-    }
-    for name, value in pairs(given or {}) do
-      all[name] = value
-    end
-    return opperchat.client(all)
+    }, given))
   end
 
   -- A conversation that has one turn behind it and no connection yet.
@@ -119,8 +87,7 @@ describe("the transport", function()
     server:reset()
     assert.equal("ok", assert(chat:send("again")).content)
     assert.equal(#before + 2, #chat)
-    local requests = server:requests()
-    assert.equal("again", requests[#requests].json.messages[#before + 1].content)
+    assert.equal("again", server:last_request().json.messages[#before + 1].content)
     chat:undo()
     return err
   end
@@ -892,7 +859,7 @@ describe("the transport", function()
       server:reply { body = bomb, headers = { ["Content-Encoding"] = "gzip" } }
       fails(new_chat { max_response_bytes = 1000000 }, TOO_LARGE)
       -- and what is packed within the limit is read
-      write_file(path, completion("packed"))
+      shell.write_file(path, completion("packed"))
       server:reply {
         body = output_of("gzip <" .. path), headers = { ["Content-Encoding"] = "gzip" },
       }
@@ -913,7 +880,7 @@ describe("the transport", function()
       for _, status in ipairs { 200, 400 } do
         server:reset()
         server:default { status = status, body = bomb, headers = { ["Content-Encoding"] = "gzip" } }
-        local output, code = child(([[
+        local output, code = shell.run_lua(([[
           local opperchat = require "opperchat"
           local function peak()
             return tonumber(io.open("/proc/self/status"):read("*a"):match("VmHWM:%%s*(%%d+)"))
@@ -930,7 +897,7 @@ describe("the transport", function()
         -- a stream is not asked for packed, so it is taken as it comes
         assert.equal(status == 200 and "limit protocol limit small" or "http http http small",
           output)
-        assert.equal(0, code)
+        assert.equal("0", code)
       end
     end)
 
@@ -1119,8 +1086,7 @@ describe("the transport", function()
         local prompt = ("x"):rep(3000000)
         server:script { { ending } }
         assert.equal("ok", assert(chat:send(prompt)).content)
-        local requests = server:requests()
-        assert.truthy(requests[#requests].json.messages[8].content == prompt)
+        assert.truthy(server:last_request().json.messages[8].content == prompt)
       end
     end)
   end)
@@ -1194,7 +1160,7 @@ describe("the transport", function()
       headers = { ["X-Opper-Cost"] = "0.5" },
     }
     server:reply { body = completion("y"), headers = { ["X-Opper-Cost"] = "2.5e-1" } }
-    local output = child(([[
+    local output = shell.run_lua(([[
       local opperchat = require "opperchat"
       assert(os.setlocale(%q, "numeric"))
       local client = opperchat.client { base_url = %q, timeout = { connect = 2.5, idle = 2.5 } }
@@ -1226,7 +1192,7 @@ describe("the transport", function()
     for _ = 1, 3 do
       server:script { { "hangup_before_reading" } }
     end
-    local output, code = child(([[
+    local output, code = shell.run_lua(([[
       local opperchat = require "opperchat"
       local chat = opperchat.conversation {
         client = opperchat.client { base_url = %q, max_retries = 0 },
@@ -1238,6 +1204,6 @@ describe("the transport", function()
       assert(chat:send("hello"))
     ]]):format(server.url))
     assert.equal("network network network ", output)
-    assert.equal(0, code)
+    assert.equal("0", code)
   end)
 end)

@@ -8,9 +8,12 @@ local core = require "opperchat.core"
 local draft_module = require "opperchat.policy.draft"
 local json = require "opperchat.json"
 local kept = require "spec.support.kept"
+local answers = require "spec.support.completion"
 local opperchat = require "opperchat"
 
 local by_name = annotations.by_name
+
+kept.for_tests()
 
 local unpack = table.unpack or unpack -- luacheck: ignore
 
@@ -42,16 +45,12 @@ local function text_of(value)
 end
 
 local function completion(content)
-  return { body = { id = "1", object = "chat.completion", model = "m", choices = { {
-    index = 0, finish_reason = "stop", message = { role = "assistant", content = content },
-  } } } }
+  return { body = answers.body(content) }
 end
 
-local CALL = { body = { id = "1", object = "chat.completion", model = "m", choices = { {
-  index = 0, finish_reason = "tool_calls", message = { role = "assistant", tool_calls = {
-    { id = "call_1", type = "function", ["function"] = { name = "f", arguments = "{}" } },
-  } },
-} } } }
+local CALL = { body = answers.body({
+  role = "assistant", tool_calls = { answers.call("call_1") },
+}, { finish_reason = "tool_calls" }) }
 
 local MODELS = { body = { object = "list", data = { { id = "m", object = "model" } } } }
 
@@ -136,8 +135,7 @@ local OBSERVED = {
       return kept.server:requests()[1].body
     end,
     keep_partial = function(_, value)
-      kept.server:script{ { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-        .. 'data: {"choices":[{"index":0,"delta":{"content":"It was"}}]}\n\n' }, { "close" } }
+      kept.break_off("It was")
       local chat = new_chat{ keep_partial = value }
       chat:send("Hi", { stream = true })
       return chat:export()
@@ -323,7 +321,6 @@ describe("defaults are as annotated:", function()
   local stderr
 
   setup(function()
-    kept.begin()
     kept.tape = kept.path("tape")
     opperchat.client{ base_url = kept.server.url, api_key = "k", record = kept.tape }:close()
     -- insecure_skip_verify warns there
@@ -333,7 +330,6 @@ describe("defaults are as annotated:", function()
 
   teardown(function()
     io.stderr = stderr -- luacheck: ignore 122
-    kept.finish()
   end)
 
   for name, class in pairs(by_name) do
@@ -429,11 +425,9 @@ describe("what is left out", function()
   end)
 
   it("comes to what is said", function()
-    kept.begin()
     for _, observe in pairs(WORDS) do
       observe()
     end
-    kept.finish()
   end)
 
   it("is said of trace ids", function()

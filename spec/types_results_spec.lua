@@ -488,8 +488,9 @@ end
 -- ---------------------------------------------------------------------------
 
 describe("functions and handlers are as annotated:", function()
+  kept.for_tests()
+
   setup(function()
-    kept.begin()
     watch_class("opperchat", opperchat)
     watch_class("Client", core.methods("client"))
     watch_class("Conversation", core.methods("conversation"))
@@ -505,7 +506,6 @@ describe("functions and handlers are as annotated:", function()
     for i = #undo, 1, -1 do
       undo[i]()
     end
-    kept.finish()
   end)
 
   local names = {}
@@ -516,7 +516,6 @@ describe("functions and handlers are as annotated:", function()
   for _, name in ipairs(names) do
     local scene = SCENES[name]
     it(name, function()
-      kept.server:reset()
       problems = {}
       scene()
       assert.equal("", table.concat(problems, "\n"))

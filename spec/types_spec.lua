@@ -9,27 +9,13 @@ local draft_module = require "opperchat.policy.draft"
 local opperchat = require "opperchat"
 local options = require "opperchat.options"
 local Server = require "spec.support.server"
+local shell = require "spec.support.shell"
+local completion = require "spec.support.completion"
 local types = dofile("docs/generator/types.lua")
 
 local classes, by_name = annotations.classes, annotations.by_name
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-local function sorted(set)
-  local names = {}
-  for name in pairs(set) do
-    if type(name) == "string" and not name:find("^_") then
-      names[#names + 1] = name
-    end
-  end
-  table.sort(names)
-  return names
-end
+local sorted = annotations.names_in
 
 local function members(class)
   return types.members(by_name, "opperchat" .. (class ~= "" and "." .. class or ""))
@@ -77,7 +63,7 @@ describe("the annotations", function()
   end)
 
   it("refer to classes that exist", function()
-    local text = read(types.PATH)
+    local text = shell.read_file(types.PATH)
     for name in text:gmatch("[^%w.\"](opperchat%.[%u][%w]*)") do
       assert.truthy(by_name[name], name)
     end
@@ -185,7 +171,7 @@ describe("types.lua", function()
         count = count + 1
         local class = by_name["opperchat.loop." .. name:sub(1, 1):upper() .. name:sub(2)]
         assert.truthy(class, path)
-        local arguments = read(path):match("\nfunction %w+%.attach%((.-)%)")
+        local arguments = shell.read_file(path):match("\nfunction %w+%.attach%((.-)%)")
         assert.equal(#class.functions[1].arguments, select(2, arguments:gsub("[%w]+", "")), path)
       end
     end
@@ -203,7 +189,7 @@ describe("types.lua", function()
   end
 
   it("has what is inside of options", function()
-    local source = read("lua/opperchat/options_kinds.lua")
+    local source = shell.read_file("lua/opperchat/options_kinds.lua")
     for list, class in pairs{ TIMEOUTS = "Timeouts", GUARD = "Guard" } do
       local known = {}
       for name in source:match("local " .. list .. " = (%b{})"):gmatch("\"([%l_]+)\"") do
@@ -261,39 +247,12 @@ describe("types.lua", function()
 end)
 
 describe("real values are as annotated:", function()
-  local server, client
+  local server = Server.for_tests()
+  local client
 
-  local function completion(message, reason)
-    return {
-      body = {
-        id = "chatcmpl-1", object = "chat.completion", model = "test/model",
-        choices = { { index = 0, finish_reason = reason, message = message } },
-        usage = {
-          prompt_tokens = 9, completion_tokens = 5, total_tokens = 14, cost = 0.0001,
-          prompt_tokens_details = { cached_tokens = 4 },
-          completion_tokens_details = { reasoning_tokens = 2 },
-        },
-      },
-      headers = {
-        ["X-Opper-Trace-Id"] = "trace", ["X-Opper-Served-Model"] = "model",
-        ["X-Opper-Served-Provider"] = "provider",
-      },
-    }
-  end
-
-  local CALL = { id = "call_1", type = "function",
-    ["function"] = { name = "f", arguments = '{"a":1}' } }
-
-  setup(function()
-    server = Server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local CALL = completion.call("call_1", "f", '{"a":1}')
 
   before_each(function()
-    server:reset()
     client = opperchat.client{ base_url = server.url, api_key = "k", max_retries = 0 }
   end)
 
@@ -308,7 +267,7 @@ describe("real values are as annotated:", function()
   end
 
   it("a reply with everything", function()
-    server:reply(completion({ role = "assistant", content = '{"a":1}', refusal = "no",
+    server:reply(completion.opper({ role = "assistant", content = '{"a":1}', refusal = "no",
       reasoning_content = "hm", tool_calls = { CALL } }, "tool_calls"))
     local reply = assert(new_chat{ fallback_models = {} }:send("Hi"))
     expect(reply, "Reply")
@@ -328,7 +287,7 @@ describe("real values are as annotated:", function()
   end)
 
   it("a parsed reply", function()
-    server:reply(completion({ role = "assistant", content = '{"a":"b"}' }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = '{"a":"b"}' }, "stop"))
     local reply = assert(new_chat():send("Hi", { schema = { a = "string" } }))
     expect(reply, "Reply")
     assert.truthy(reply.parsed)
@@ -344,7 +303,7 @@ describe("real values are as annotated:", function()
       'data: {"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}\n\n',
       "data: [DONE]\n\n",
     }
-    server:reply(completion({ role = "assistant", content = "ok" }, "stop"))
+    server:reply(completion.opper({ role = "assistant", content = "ok" }, "stop"))
     local chat = new_chat()
     chat:tool{ name = "f", run = function(_, call)
       expect(call, "ToolCall")
@@ -520,20 +479,15 @@ end)
 
 describe("docs/api.md", function()
   it("is what make docs writes", function()
-    local i = 0
-    while arg[i - 1] do
-      i = i - 1
-    end
-    local pipe = assert(io.popen("'" .. arg[i] .. "' docs/generator/api.lua 2>&1"))
-    local page = pipe:read("*a")
-    pipe:close()
-    assert.truthy(page == read("docs/api.md"), "docs/api.md is not up to date: make docs")
+    local page = shell.run(shell.quote(shell.interpreter()) .. " docs/generator/api.lua")
+    assert.truthy(page == shell.read_file("docs/api.md"),
+      "docs/api.md is not up to date: make docs")
   end)
 end)
 
 describe("docs/README.md", function()
   it("leads to each page", function()
-    local index = read("docs/README.md")
+    local index = shell.read_file("docs/README.md")
     local pipe = assert(io.popen("ls docs/*.md"))
     local count = 0
     for path in pipe:lines() do

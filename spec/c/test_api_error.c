@@ -1,9 +1,9 @@
+#include "counting.h"
 #include "test.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/oc_alloc.h"
 #include "../../src/oc_api_error.h"
 #include "../../src/oc_json.h"
 #include "../../src/oc_utf8.h"
@@ -263,32 +263,8 @@ TEST(survives_every_beginning) {
   }
 }
 
-static int allocations_left;
-static int blocks;
-
-static void *counting_malloc(size_t size) {
-  void *block = allocations_left-- > 0 ? malloc(size) : NULL;
-  blocks += block != NULL;
-  return block;
-}
-
-static void *counting_realloc(void *old, size_t size) {
-  void *block = allocations_left-- > 0 ? realloc(old, size) : NULL;
-  blocks += block && !old;
-  return block;
-}
-
-static void counting_free(void *block) {
-  blocks--;
-  free(block);
-}
-
 /* An error without words is still an error. */
 TEST(survives_lack_of_memory) {
-  static const oc_allocator counting = {
-    counting_malloc, counting_realloc, counting_free
-  };
-  static const oc_allocator standard = { malloc, realloc, free };
   static const char body[] =
     "{\"error\":{\"message\":\"m\\n\",\"code\":\"c\"},\"detail\":\"d\"}";
   int n;

@@ -1,10 +1,10 @@
+#include "counting.h"
 #include "test.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/oc_alloc.h"
 #include "../../src/oc_buf.h"
 #include "../../src/oc_error.h"
 
@@ -144,31 +144,6 @@ TEST(hands_over_its_memory) {
 /*
  * oc_alloc
  */
-
-static int allocations_left;
-static int blocks;
-
-static void *counting_malloc(size_t size) {
-  void *block = allocations_left-- > 0 ? malloc(size) : NULL;
-  blocks += block != NULL;
-  return block;
-}
-
-static void *counting_realloc(void *old, size_t size) {
-  void *block = allocations_left-- > 0 ? realloc(old, size) : NULL;
-  blocks += block && !old;
-  return block;
-}
-
-static void counting_free(void *block) {
-  blocks--;
-  free(block);
-}
-
-static const oc_allocator counting = {
-  counting_malloc, counting_realloc, counting_free
-};
-static const oc_allocator standard = { malloc, realloc, free };
 
 TEST(allocator_can_be_replaced) {
   char *text;

@@ -1,10 +1,10 @@
+#include "failing.h"
 #include "test.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/oc_alloc.h"
 #include "../../src/oc_events.h"
 
 #define HEADER "{\"opperchat\":1,\"options\":{\"model\":\"m\"}}"
@@ -657,21 +657,7 @@ TEST(survives_any_changed_byte) {
 
 /* {==== memory ==== */
 
-static int left;      /* allocations until one fails; -1: none does */
-
-static void *failing_malloc(size_t size) {
-  return left >= 0 && !left-- ? NULL : malloc(size);
-}
-
-static void *failing_realloc(void *block, size_t size) {
-  return left >= 0 && !left-- ? NULL : realloc(block, size);
-}
-
 TEST(survives_every_failed_allocation) {
-  static const oc_allocator failing = {
-    failing_malloc, failing_realloc, free
-  };
-  static const oc_allocator standard = { malloc, realloc, free };
   oc_history states[20];
   oc_history list;
   oc_replay replay;

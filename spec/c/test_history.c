@@ -1,9 +1,9 @@
+#include "counting.h"
 #include "test.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/oc_alloc.h"
 #include "../../src/oc_history.h"
 
 /* One message of each kind; each test has its own references. */
@@ -921,31 +921,7 @@ TEST(behaves_like_its_model) {
 
 /* }==== */
 
-static int allocations_left;
-static int blocks;
-
-static void *counting_malloc(size_t size) {
-  void *block = allocations_left-- > 0 ? malloc(size) : NULL;
-  blocks += block != NULL;
-  return block;
-}
-
-static void *counting_realloc(void *old, size_t size) {
-  void *block = allocations_left-- > 0 ? realloc(old, size) : NULL;
-  blocks += block && !old;
-  return block;
-}
-
-static void counting_free(void *block) {
-  blocks--;
-  free(block);
-}
-
 TEST(survives_lack_of_memory) {
-  static const oc_allocator counting = {
-    counting_malloc, counting_realloc, counting_free
-  };
-  static const oc_allocator standard = { malloc, realloc, free };
   oc_history a;
   oc_history b;
   oc_flaw flaw;
@@ -976,10 +952,6 @@ TEST(survives_lack_of_memory) {
 }
 
 TEST(edits_without_memory) {
-  static const oc_allocator counting = {
-    counting_malloc, counting_realloc, counting_free
-  };
-  static const oc_allocator standard = { malloc, realloc, free };
   int budget;
 
   make_kinds();

@@ -1,3 +1,4 @@
+#include "failing.h"
 #include "test.h"
 
 #include <dirent.h>
@@ -16,7 +17,6 @@
 #include <sys/mount.h>
 #endif
 
-#include "../../src/oc_alloc.h"
 #include "../../src/oc_events.h"
 #include "../../src/oc_journal.h"
 #include "../../src/oc_save.h"
@@ -808,16 +808,6 @@ TEST(keeps_the_old_or_the_new_file_when_it_is_killed) {
 
 /* {==== memory ==== */
 
-static int left;      /* allocations until one fails; -1: none does */
-
-static void *failing_malloc(size_t size) {
-  return left >= 0 && !left-- ? NULL : malloc(size);
-}
-
-static void *failing_realloc(void *block, size_t size) {
-  return left >= 0 && !left-- ? NULL : realloc(block, size);
-}
-
 /* The number of the next descriptor: grows when one is lost. */
 static int next_descriptor(void) {
   int fd = dup(0);
@@ -826,10 +816,6 @@ static int next_descriptor(void) {
 }
 
 TEST(survives_every_failed_allocation) {
-  static const oc_allocator failing = {
-    failing_malloc, failing_realloc, free
-  };
-  static const oc_allocator standard = { malloc, realloc, free };
   const char *inside = in_folder("memory");
   const char *path = in_folder("memory/file");
   const char *link = in_folder("memory/link");

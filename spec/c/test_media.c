@@ -1,3 +1,4 @@
+#include "counting.h"
 #include "test.h"
 
 #include <fcntl.h>
@@ -7,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../src/oc_alloc.h"
 #include "../../src/oc_media.h"
 #include "../../src/oc_message.h"
 
@@ -303,40 +303,6 @@ TEST(notices_changes) {
 /* }==== */
 
 /* {==== memory ==== */
-
-static int allocations_left;
-static int blocks;
-static size_t largest;
-static size_t asked;
-
-static void note(size_t size) {
-  largest = size > largest ? size : largest;
-  asked += size;
-}
-
-static void *counting_malloc(size_t size) {
-  void *block = allocations_left-- > 0 ? malloc(size) : NULL;
-  note(size);
-  blocks += block != NULL;
-  return block;
-}
-
-static void *counting_realloc(void *old, size_t size) {
-  void *block = allocations_left-- > 0 ? realloc(old, size) : NULL;
-  note(size);
-  blocks += block && !old;
-  return block;
-}
-
-static void counting_free(void *block) {
-  blocks--;
-  free(block);
-}
-
-static const oc_allocator counting = {
-  counting_malloc, counting_realloc, counting_free
-};
-static const oc_allocator standard = { malloc, realloc, free };
 
 #define HEAD "{\"role\":\"user\",\"content\":[{\"type\":\"f\",\"f\":"
 #define TAIL "}]}"

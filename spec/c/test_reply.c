@@ -1,10 +1,10 @@
+#include "counting.h"
 #include "test.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/oc_alloc.h"
 #include "../../src/oc_reply.h"
 #include "../../src/oc_utf8.h"
 
@@ -1263,31 +1263,7 @@ TEST(short_road_is_taken) {
 
 /* }==== */
 
-static int allocations_left;
-static int blocks;
-
-static void *counting_malloc(size_t size) {
-  void *block = allocations_left-- > 0 ? malloc(size) : NULL;
-  blocks += block != NULL;
-  return block;
-}
-
-static void *counting_realloc(void *old, size_t size) {
-  void *block = allocations_left-- > 0 ? realloc(old, size) : NULL;
-  blocks += block && !old;
-  return block;
-}
-
-static void counting_free(void *block) {
-  blocks--;
-  free(block);
-}
-
 TEST(survives_lack_of_memory) {
-  static const oc_allocator counting = {
-    counting_malloc, counting_realloc, counting_free
-  };
-  static const oc_allocator standard = { malloc, realloc, free };
   static const char *const chunks[] = {
     "{\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":"
       "{\"content\":\"a\\ud83d\",\"reasoning\":\"r\"}}]}",

@@ -1,10 +1,10 @@
+#include "counting.h"
 #include "test.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/oc_alloc.h"
 #include "../../src/oc_sse.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -423,22 +423,8 @@ TEST(random_streams_randomly_cut) {
   }
 }
 
-/* Fails the n-th allocation, for every n until nothing fails. */
-static int allocations_left;
-
-static void *failing_malloc(size_t size) {
-  return allocations_left-- > 0 ? malloc(size) : NULL;
-}
-
-static void *failing_realloc(void *block, size_t size) {
-  return allocations_left-- > 0 ? realloc(block, size) : NULL;
-}
-
+/* Fails the n-th allocation and all after it, for every n until none fails. */
 TEST(out_of_memory) {
-  static const oc_allocator failing = {
-    failing_malloc, failing_realloc, free
-  };
-  static const oc_allocator standard = { malloc, realloc, free };
   static const char text[] =
     "event: a\ndata: one\ndata: two\n\n: hm\ndata: three\n\ndata: four";
   static const char events[] = "a|one\ntwo;|three;|four;";
@@ -449,7 +435,7 @@ TEST(out_of_memory) {
     outcome got;
     size_t i;
 
-    oc_set_allocator(&failing);
+    oc_set_allocator(&counting);
     allocations_left = n;
     start(&sse, &got, 1000);
     for(i = 0; i < sizeof text - 1; i += 7)

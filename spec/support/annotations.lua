@@ -95,6 +95,20 @@ function annotations.signature(text)
   return params, results
 end
 
+--- The public names in a table, sorted.
+---@param set table<any, any>
+---@return string[]
+function annotations.names_in(set)
+  local names = {}
+  for name in pairs(set) do
+    if type(name) == "string" and not name:find("^_") then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
 -- ---------------------------------------------------------------------------
 -- Whether a value is what its annotation says
 -- ---------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 --- Conversations with the test server, for the specs of policies and tokens.
 --
 --   local chats = require "spec.support.chats"
---   setup(chats.start) teardown(chats.stop)
---   before_each(chats.begin) after_each(chats.finish)
+--   chats.for_tests()
 --   local chat = chats.new{ policy = ... }
 --   chats.answer("Hi")       -- queues what the server says next
 
 local Server = require "spec.support.server"
+local with = require "spec.support.with"
 local json = require "opperchat.json"
+local completion = require "spec.support.completion"
 local opperchat = require "opperchat"
 
 local chats = {}
@@ -16,18 +17,8 @@ local LETTERS = { system = "s", developer = "d", user = "u", assistant = "a", to
 
 local own_count = opperchat.tokens.count
 
---- For `setup`.
-function chats.start()
-  chats.server = Server.start()
-end
-
---- For `teardown`.
-function chats.stop()
-  chats.server:stop()
-end
-
---- For `before_each`. Each test gets a client of its own, since clients remember
---- what replies have told them.
+--- Begins again in the middle of a test: with a client of its own, since clients
+--- remember what replies have told them, and a server that has heard nothing.
 function chats.begin()
   chats.server:reset()
   if chats.client then
@@ -38,21 +29,22 @@ function chats.begin()
   }
 end
 
---- For `after_each`.
-function chats.finish()
-  opperchat.tokens.count = own_count
-  chats.client:close()
+--- Makes `chats.server` for the tests of this file, and a `chats.client` for each.
+function chats.for_tests()
+  local busted = require "busted"
+  chats.server = Server.for_tests()
+  busted.before_each(chats.begin)
+  busted.after_each(function()
+    opperchat.tokens.count = own_count
+    chats.client:close()
+  end)
 end
 
 --- A conversation. It names no model, so nobody asks the server for its list.
 ---@param given? table
 ---@return opperchat.Conversation
 function chats.new(given)
-  local options = { client = chats.client }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
-  return opperchat.conversation(options)
+  return opperchat.conversation(with({ client = chats.client }, given))
 end
 
 --- One token for each byte: numbers that can be worked out by hand. A message
@@ -131,34 +123,18 @@ function chats.bytes(chat)
   return table.concat(texts, "\n")
 end
 
-local function completion(message, more)
-  if type(message) == "string" then
-    message = { role = "assistant", content = message }
-  end
-  local body = { id = "chatcmpl-1", object = "chat.completion", created = 1, model = "m",
-    choices = { { index = 0, message = message, finish_reason = "stop" } } }
-  for name, value in pairs(more or {}) do
-    if name == "finish_reason" then
-      body.choices[1].finish_reason = value
-    else
-      body[name] = value
-    end
-  end
-  return json.encode(body)
-end
-
 --- Queues a whole response.
 ---@param message string|table
 ---@param more? table `finish_reason`, `usage`
 function chats.answer(message, more)
-  chats.server:reply { body = completion(message, more) }
+  chats.server:reply { body = json.encode(completion.body(message, more)) }
 end
 
 --- Queues one that the server keeps to itself until `chats.server:release()`.
 ---@param message string|table
 ---@param more? table
 function chats.hold(message, more)
-  local body = completion(message, more)
+  local body = json.encode(completion.body(message, more))
   chats.server:script {
     { "hold" },
     { "send", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
@@ -176,6 +152,23 @@ function chats.fail(status, message, code)
   }
 end
 
+--- Gives options of a conversation handlers that write down what they are told.
+---@param given table
+---@return table given
+---@return { dropped: string[], reports: table[], errors: table[], drop_report: table? } log
+function chats.record(given)
+  local log = { dropped = {}, reports = {}, errors = {} }
+  given.on_drop = function(messages, report)
+    log.dropped[#log.dropped + 1] = words_of(messages)
+    log.drop_report = report
+  end
+  given.on_compact = function(report, err)
+    log.reports[#log.reports + 1] = report
+    log.errors[#log.errors + 1] = err
+  end
+  return given, log
+end
+
 --- What the server was asked, one string of messages for each request.
 ---@return string[]
 function chats.asked()
@@ -186,16 +179,8 @@ function chats.asked()
   return list
 end
 
---- Polls until `condition` holds; fails after a while.
----@param condition fun(): any
----@param what string
-function chats.poll_until(condition, what)
-  local deadline = os.time() + 20
-  while not condition() do
-    opperchat.poll(0.01)
-    assert(os.time() < deadline, "waited in vain: " .. what)
-  end
-end
+--- Polls until a condition holds; fails after a while.
+chats.poll_until = require "spec.support.poll_until"
 
 --- Polls until nothing is under way any more.
 function chats.settle()

@@ -25,19 +25,8 @@ end
 ---@return string output
 ---@return boolean worked
 function install.run(command)
-  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1 </dev/null; echo \"exit=$?\""))
-  local text = pipe:read("*a")
-  pipe:close()
-  local output, status = text:match("^(.*)exit=(%d+)\n$")
+  local output, status = shell.run(command)
   return output, status == "0"
-end
-
---- Like `run`, and has to end well.
----@return string output
-function install.succeed(command)
-  local output, worked = install.run(command)
-  assert(worked, command .. "\n" .. output)
-  return output
 end
 
 --- Every module of the public face, and `opperchat.core`, by the files of the tree.

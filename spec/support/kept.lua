@@ -2,47 +2,33 @@
 -- server with a client, and what is asked of both again and again.
 --
 --   local kept = require "spec.support.kept"
---   kept.begin()                   in setup
---   kept.finish()                  in teardown
+--   kept.for_tests()               at the top of a file or block
 
 local Server = require "spec.support.server"
 local core = require "opperchat.core"
 local json = require "opperchat.json"
 local opperchat = require "opperchat"
+local shell = require "spec.support.shell"
+local completion = require "spec.support.completion"
+local sse = require "spec.support.sse"
+local with = require "spec.support.with"
 
 local kept = {}
 
-local function shell(command)
-  local done = os.execute(command)
-  assert(done == true or done == 0, command)
-end
-
-function kept.quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
---- The interpreter these specs run on.
-function kept.interpreter()
-  local i = 0
-  while arg[i - 1] do
-    i = i - 1
-  end
-  return kept.quote(arg[i])
-end
-
-function kept.begin()
-  kept.folder = os.tmpname()
-  os.remove(kept.folder)
-  shell("mkdir " .. kept.folder)
-  kept.server = Server.start()
-  kept.client = opperchat.client { base_url = kept.server.url, api_key = "op-secret-key",
-    max_retries = 0, headers = { ["X-Team"] = "secret-team" } }
-end
-
-function kept.finish()
-  kept.client:close()
-  kept.server:stop()
-  shell("rm -rf " .. kept.folder)
+--- Makes `kept.server`, `kept.client` and `kept.folder` for the tests of a block or
+--- file. The server is reset before each.
+function kept.for_tests()
+  local busted = require "busted"
+  kept.server = Server.for_tests()
+  busted.setup(function()
+    kept.folder = shell.new_folder()
+    kept.client = opperchat.client { base_url = kept.server.url, api_key = "op-secret-key",
+      max_retries = 0, headers = { ["X-Team"] = "secret-team" } }
+  end)
+  busted.teardown(function()
+    kept.client:close()
+    shell.remove_folder(kept.folder)
+  end)
 end
 
 -- Files ----------------------------------------------------------------------
@@ -54,19 +40,7 @@ function kept.path(name)
   return path
 end
 
-function kept.read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-function kept.write(path, text)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  assert(file:close())
-  return path
-end
+kept.read, kept.write = shell.read_file, shell.write_file
 
 --- The lines behind the header, decoded.
 function kept.lines(path)
@@ -81,11 +55,7 @@ end
 
 --- Options with the client of the test server.
 function kept.options(given)
-  local result = { client = kept.client, model = "m" }
-  for name, value in pairs(given or {}) do
-    result[name] = value
-  end
-  return result
+  return with({ client = kept.client, model = "m" }, given)
 end
 
 --- A conversation with a new journal.
@@ -126,39 +96,37 @@ end
 
 --- A whole response; `message` is a text or a message, `more` other fields.
 function kept.completion(message, more)
-  if type(message) == "string" then
-    message = { role = "assistant", content = message }
-  end
-  local body = { id = "chatcmpl-1", object = "chat.completion", created = 1, model = "m",
-    choices = { { index = 0, message = message, finish_reason = "stop" } },
-    usage = { prompt_tokens = 10, completion_tokens = 2, total_tokens = 12, cost = 0.25 } }
-  for name, value in pairs(more or {}) do
-    body[name] = value
-  end
-  return { body = json.encode(body) }
+  return { body = json.encode(completion.body(message, with({
+    usage = { prompt_tokens = 10, completion_tokens = 2, total_tokens = 12, cost = 0.25 },
+  }, more))) }
 end
 
 function kept.answer(message, more)
   kept.server:reply(kept.completion(message, more))
 end
 
-function kept.call(id, name, arguments)
-  return { id = id, type = "function",
-    ["function"] = { name = name or "f", arguments = arguments or "{}" } }
+kept.call = completion.call
+
+--- A tool, and a question for it with the answer after it.
+kept.WEATHER = {
+  name = "weather", description = "The weather", parameters = { city = "string" },
+  run = function(given) return "rain in " .. given.city end,
+}
+
+function kept.answer_with_tool()
+  kept.answer { role = "assistant", tool_calls = {
+    kept.call("call_1", "weather", '{"city":"Oslo"}'),
+  } }
+  kept.answer("It rains.")
 end
 
 --- Queues a stream that breaks off behind some text.
 function kept.break_off(text)
-  kept.server:script {
-    { "send", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: "
-      .. '{"choices":[{"index":0,"delta":{"content":"' .. text .. '"}}]}\n\n' },
-    { "close" },
-  }
+  kept.server:script(sse.broken_off(text))
 end
 
 function kept.last_request()
-  local list = kept.server:requests()
-  return list[#list]
+  return kept.server:last_request()
 end
 
 --- Polls until nothing is under way.

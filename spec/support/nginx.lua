@@ -21,6 +21,7 @@ local CERTIFICATES = [[
   new_key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
   openssl req -x509 $new_key -keyout ca.key -out ca.pem -days 2 -subj /CN=Test
   openssl req -x509 $new_key -keyout other.key -out other.pem -days 2 -subj /CN=Other
+  # sign NAME HOSTS DAYS NUMBER CA
   sign() {
     printf 'subjectAltName=%s\n' "$2" >"$1.ext"
     openssl req $new_key -keyout "$1.key" -out "$1.csr" -subj "/CN=$1"
@@ -85,8 +86,9 @@ end
 --- Starts it; returns when it listens.
 ---@param servers string its `server` blocks: @folder is the folder, @port1 and so on
 ---   free ports, @NAME what `given` has under this name
----@param given { ports: integer, connections?: integer, [string]: any } how many ports, all
----   of them used, and connections at once (512)
+---@param given { ports: integer, connections?: integer, certificates?: string, [string]: any }
+---   how many ports, all of them used; connections at once (512); and commands that make more
+---   certificates: `sign NAME HOSTS DAYS NUMBER CA`, with numbers from 6 on
 ---@return table? front { folder, ports }
 ---@return string? problem why there is none
 function Nginx.start(servers, given)
@@ -94,7 +96,8 @@ function Nginx.start(servers, given)
     return nil, "no nginx or no openssl"
   end
   local self = setmetatable({ folder = shell.new_folder() }, Nginx)
-  local script = shell.write_file(self.folder .. "/certificates.sh", CERTIFICATES)
+  local script = shell.write_file(self.folder .. "/certificates.sh",
+    CERTIFICATES .. (given.certificates or ""))
   if not shell.succeeds("sh " .. script .. " " .. shell.quote(self.folder)) then
     self:stop()
     return nil, "openssl made no certificates"

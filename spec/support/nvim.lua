@@ -10,6 +10,8 @@
 -- `wait_for`, `keys`, `lines`, `messages` and `processor_time`.
 
 local cjson = require("cjson").new()
+local shell = require "spec.support.shell"
+local sse = require "spec.support.sse"
 
 local nvim = {}
 
@@ -75,51 +77,18 @@ vim.schedule(function()
 end)
 ]]
 
-nvim.root = assert(io.popen("pwd")):read("*l")
-
---- Whether a command ends with success.
----@param command string
----@return boolean
-function nvim.succeeds(command)
-  local status = os.execute(command .. " >/dev/null 2>&1")
-  return status == true or status == 0
-end
-
---- All of a file; nil when there is none.
----@param path string
----@return string?
-function nvim.read_file(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read("*a")
-  if file then
-    file:close()
-  end
-  return text
-end
+nvim.root = shell.output_of("pwd"):gsub("\n$", "")
 
 --- Whether there is a Neovim.
 ---@return boolean
 function nvim.is_there()
-  return nvim.succeeds("nvim --version")
+  return shell.succeeds("nvim --version")
 end
 
 --- Builds the module for it: its Lua is LuaJIT, whichever the tests run on.
 function nvim.build()
   -- the make that runs us may have other settings, for a sanitizer
-  local log = os.tmpname()
-  local ok = nvim.succeeds("env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES make LUA=luajit >" .. log
-    .. " 2>&1")
-  assert(ok, nvim.read_file(log))
-  os.remove(log)
-end
-
---- A new folder.
----@return string path
-function nvim.folder()
-  local path = os.tmpname()
-  os.remove(path)
-  assert(nvim.succeeds("mkdir " .. path))
-  return path
+  shell.must("env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES make LUA=luajit")
 end
 
 -- So that nothing of the tests' own settings is in it.
@@ -131,19 +100,14 @@ local CLEAN = "env -u LD_PRELOAD -u LUA_PATH -u LUA_CPATH -u OPPER_API_KEY -u OP
 ---@param options { folder: string, url: string, arguments: string, environment: string? }
 ---@return table results
 function nvim.run(script, options)
-  local path = options.folder .. "/script.lua"
-  local file = assert(io.open(path, "w"))
-  file:write((PRELUDE:gsub("%%s", function()
+  local path = shell.write_file(options.folder .. "/script.lua", (PRELUDE:gsub("%%s", function()
     return script
   end)))
-  file:close()
-  local pipe = assert(io.popen(CLEAN .. "HOME=" .. options.folder
+  local output, status = shell.run(CLEAN .. "HOME=" .. options.folder
     .. " XDG_CONFIG_HOME= XDG_DATA_HOME= OPPER_BASE_URL=" .. options.url .. " "
     .. (options.environment or "") .. " timeout -k 5 40 nvim --headless -i NONE -n "
-    .. options.arguments .. " -c 'luafile " .. path .. "' 2>&1; echo exit=$?"))
-  local output = pipe:read("*a")
-  pipe:close()
-  assert(output:find("exit=0\n$"), output)
+    .. options.arguments .. " -c 'luafile " .. path .. "'")
+  assert(status == "0", output)
   local text = output:match("RESULT ([^\n]*)\n")
   assert(text, output)
   local results = cjson.decode(text)
@@ -158,13 +122,10 @@ end
 function nvim.chunks(pieces)
   local chunks = {}
   for i, text in ipairs(pieces) do
-    chunks[i] = "data: " .. cjson.encode({
-      choices = { { index = 0, delta = { content = text } } },
-    }) .. "\n\n"
+    chunks[i] = sse.delta(cjson.encode({ content = text }))
   end
-  chunks[#chunks + 1] = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-    .. 'data: {"choices":[],"usage":{"prompt_tokens":20,"completion_tokens":10,'
-    .. '"total_tokens":30}}\n\ndata: [DONE]\n\n'
+  chunks[#chunks + 1] = sse.finish() .. sse.line("", ',"usage":{"prompt_tokens":20,'
+    .. '"completion_tokens":10,"total_tokens":30}') .. "\n\n" .. sse.done
   return chunks
 end
 

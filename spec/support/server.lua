@@ -8,6 +8,8 @@
 --   server:requests()[1].json.messages
 --   server:stop()
 --
+-- Or, in a spec, `local server = Server.for_tests()`, which does the rest by itself.
+--
 -- The server runs on lua5.4 whatever the tests run on, and ends by itself
 -- when the test process does.
 
@@ -38,9 +40,7 @@ local function quote(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
---- Starts a server on a free loopback port; returns when it listens.
----@return spec.Server
-function Server.start()
+local function launch(self)
   local interpreter = os.getenv("OPPERCHAT_SERVER_LUA") or "lua5.4"
   -- A preloaded sanitizer is for the tests; `exec` leaves no shell behind in
   -- which it would look for leaks.
@@ -50,18 +50,41 @@ function Server.start()
   local port, control_port = line:match("^(%d+) (%d+)$")
   if not port then
     pipe:close()
-    error("the test server did not start; it needs " .. interpreter .. " and lua-socket", 2)
+    error("the test server did not start; it needs " .. interpreter .. " and lua-socket", 3)
   end
   local control = assert(socket.connect("127.0.0.1", tonumber(control_port)))
   control:setoption("tcp-nodelay", true)
   control:settimeout(60)
-  local self = setmetatable({
-    port = tonumber(port),
-    url = "http://127.0.0.1:" .. port .. "/v1",
-    control = control,
-    pipe = pipe,
-  }, Server)
+  self.port = tonumber(port)
+  self.url = "http://127.0.0.1:" .. port .. "/v1"
+  self.control, self.pipe = control, pipe
   running[self] = true
+  return setmetatable(self, Server)
+end
+
+--- Starts a server on a free loopback port; returns when it listens.
+---@return spec.Server
+function Server.start()
+  return launch({})
+end
+
+--- One for all tests of the block or file that this is called in: it is started
+--- before the first, each finds it reset, and it is stopped behind the last.
+---@return spec.Server
+function Server.for_tests()
+  local busted = require "busted"
+  local self = setmetatable({}, { __index = function(_, name)
+    error("server." .. tostring(name) .. ": there is a server only while tests run", 2)
+  end })
+  busted.setup(function()
+    launch(self)
+  end)
+  busted.before_each(function()
+    self:reset()
+  end)
+  busted.teardown(function()
+    self:stop()
+  end)
   return self
 end
 
@@ -156,6 +179,23 @@ function Server:requests()
   local list = self:command("requests")
   for _, request in ipairs(list) do
     setmetatable(request, request_mt)
+  end
+  return list
+end
+
+--- The last one.
+---@return table? request
+function Server:last_request()
+  local list = self:requests()
+  return list[#list]
+end
+
+--- The JSON of all of them.
+---@return table[]
+function Server:bodies()
+  local list = self:requests()
+  for i, request in ipairs(list) do
+    list[i] = request.json
   end
   return list
 end

@@ -54,10 +54,19 @@ sse.usage = '"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,
 sse.usage_chunk = sse.line("", "," .. sse.usage) .. "\n\n"
 sse.done = "data: [DONE]\n\n"
 
---- A whole answer, as a list of events.
-function sse.answer(...)
+--- A list of texts: "w1 ", "w2 " and so on.
+function sse.words(count)
+  local list = {}
+  for i = 1, count do
+    list[i] = "w" .. i .. " "
+  end
+  return list
+end
+
+--- A whole answer, as a list of events; texts, or a list of them.
+function sse.answer(first, ...)
   local events = { sse.delta('{"role":"assistant","content":""}') }
-  for _, text in ipairs { ... } do
+  for _, text in ipairs(type(first) == "table" and first or { first, ... }) do
     events[#events + 1] = sse.text(text)
   end
   events[#events + 1] = sse.finish("stop")
@@ -68,5 +77,10 @@ end
 
 --- The head of a streamed response that lasts until the connection closes.
 sse.head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+--- Steps of a stream that breaks off behind some text, for `server:script`.
+function sse.broken_off(text)
+  return { { "send", sse.head .. sse.text(text) }, { "close" } }
+end
 
 return sse
