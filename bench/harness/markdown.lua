@@ -12,8 +12,9 @@ markdown.SUMMARY_BEGIN, markdown.SUMMARY_END = "<!-- summary -->", "<!-- /summar
 local INTRODUCTION = [[
 Written by `make bench`. Every figure is CPU time, user and system, of the client's process, the
 median of several rounds in which the contestants take turns at going first; in brackets stands how
-many times that of bare libcurl it is, which did the same exchanges in the same run. Start-up is not
-in it, but for the curl process, which is started for each request. Client and server
+many times that of bare libcurl it is, which did the same exchanges in the same round: the median of
+what the rounds had, so it may differ a little from the ratio of the two figures. Start-up is not in
+it, but for the curl process, which is started for each request. Client and server
 (`bench/server.c`) have a core each; the last columns say within which ratios the middle half of the
 rounds lay, and how much of the time the server was busy, with bare libcurl and with opperchat: a
 server that is always busy is what its client waits for, which costs the client no CPU time.

@@ -93,10 +93,10 @@ local function run_rounds(case, run, rounds)
   return all, busy
 end
 
-local function values_of(rounds, key, contestant)
+local function values_of(rounds, key, contestant, scale)
   local values = {}
   for i, found in ipairs(rounds) do
-    values[i] = found[key] or error(contestant .. " prints no " .. key, 0)
+    values[i] = (found[key] or error(contestant .. " prints no " .. key, 0)) * scale
   end
   return values
 end
@@ -134,17 +134,18 @@ local function make_row(case, run, wanted, all, busy)
     local name = contestant.name
     row.missing[name] = contestant.missing
     if contestant.words and (not wanted.only or wanted.only[name]) then
-      lists[name] = values_of(all[name], wanted.key, name)
-      row.values[name] = statistics.median(lists[name]) * scale
-        / (wanted.per_request and (contestant.requests or run.requests) or 1)
+      lists[name] = values_of(all[name], wanted.key, name,
+        scale / (wanted.per_request and (contestant.requests or run.requests) or 1))
+      row.values[name] = statistics.median(lists[name])
     end
   end
   row.figure = row.values.opperchat
   if lists.floor then
-    for name, value in pairs(row.values) do
-      row.ratios[name] = value / row.values.floor
+    for name, list in pairs(lists) do
+      row.ratios[name] = statistics.median(statistics.ratios(list, lists.floor))
     end
-    row.low, row.high = statistics.ratio_between(lists.opperchat, lists.floor)
+    local ratios = statistics.ratios(lists.opperchat, lists.floor)
+    row.low, row.high = statistics.quantile(ratios, 0.25), statistics.quantile(ratios, 0.75)
   end
   measure.judge(row)
   local last = all.opperchat and all.opperchat[#all.opperchat]

@@ -69,7 +69,10 @@ end
 ---@return string
 function show.judged(row)
   if row.aim.ratio then
-    return show.ratio(row.judged)
+    local shown = show.ratio(row.judged)
+    -- 0.802 is not 0.8
+    return not row.met and shown == show.ratio(row.aim.ratio) and ("%.3fx"):format(row.judged)
+      or shown
   end
   return show.figure(row.judged, row.unit)
 end

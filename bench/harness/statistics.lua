@@ -30,17 +30,17 @@ function statistics.median(values)
   return statistics.quantile(values, 0.5)
 end
 
---- Where the middle half of the ratios lies that the rounds had, each by itself.
+--- The ratios that the rounds had, each by itself: what is compared has run side by
+--- side, so a machine that is slower for a while is so for both.
 ---@param above number[]
 ---@param below number[]
----@return number low
----@return number high
-function statistics.ratio_between(above, below)
+---@return number[]
+function statistics.ratios(above, below)
   local ratios = {}
   for i = 1, math.min(#above, #below) do
     ratios[i] = above[i] / below[i]
   end
-  return statistics.quantile(ratios, 0.25), statistics.quantile(ratios, 0.75)
+  return ratios
 end
 
 return statistics

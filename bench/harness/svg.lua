@@ -2,8 +2,8 @@
 
 local svg = {}
 
---- Greys that can be read on white and on black.
-svg.TEXT, svg.MUTED = "#7b8490", "#8a929c"
+--- A grey that can be read on white and on black.
+svg.TEXT = "#6f7782"
 
 local function escape(text)
   return (text:gsub("&", "&amp;"):gsub("<", "&lt;"):gsub(">", "&gt;"))
