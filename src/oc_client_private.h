@@ -1,9 +1,9 @@
 /*
- * oc_client_private: what the two files of oc_client share. Nobody else looks
- * inside.
+ * oc_client_private: what the three files of oc_client share. Nobody else
+ * looks inside.
  *
- * oc_client.c opens and closes, and knows who is under way; oc_client_step.c
- * moves them forward.
+ * oc_client.c opens and closes, and knows who is under way; oc_client_gate.c
+ * lets those in that begin together; oc_client_step.c moves them forward.
  */
 #ifndef OC_CLIENT_PRIVATE_H
 #define OC_CLIENT_PRIVATE_H
@@ -13,8 +13,22 @@
 
 /* Idle easy handles kept for the next exchange. */
 #define MAX_SPARE 32
+/*
+ * So many requests share a connection, or as few as the server allows. The
+ * same as libcurl's default, and what servers are asked to allow at least (RFC
+ * 9113). Not more: libcurl looks at each of them when one has news.
+ */
+#define OC_STREAMS_PER_CONNECTION 100L
 /* Sockets asked for at a time. */
 #define MAX_READY 128
+
+/* Whether requests to the client's server share connections. */
+typedef enum oc_sharing {
+  OC_SHARING_NEVER,           /* no TLS, or no HTTP/2 wanted */
+  OC_SHARING_UNKNOWN,         /* there was no connection yet */
+  OC_SHARING_YES,             /* or a connection is there and has not said */
+  OC_SHARING_NO               /* the server speaks HTTP/1 */
+} oc_sharing;
 
 struct oc_client {
   unsigned refs;
@@ -56,11 +70,56 @@ struct oc_client {
   int trusts_only;
   int skip_verify;
   int http2;
+  long max_connections;       /* 0: no limit */
+  oc_sharing sharing;
+  oc_exchange *leader;        /* the first one's connection is to tell */
+  CURL *leader_easy;
+  int64_t held_until_us;      /* nobody waits for the leader any longer */
+  int lets_in;                /* nobody waits for a leader: it has failed */
+  oc_exchange *held_first;    /* queue of those that wait for it */
+  oc_exchange *held_last;
   oc_recorder *recorder;      /* NULL: nothing is recorded */
   oc_player *player;          /* NULL: requests go to the server */
 };
 
+/* {==== oc_client.c ==== */
+
+/* Takes an exchange on the list of those that have not ended, or off it. */
+void oc_client_enlist(oc_client *client, oc_exchange *exchange);
+void oc_client_unlist(oc_client *client, oc_exchange *exchange);
+/* Puts the transfer into libcurl's hands. */
+CURLMcode oc_client_launch(oc_client *client, oc_exchange *exchange,
+                           CURL *easy);
+
+/* }==== */
+
+/* {==== oc_client_gate.c ==== */
+
+/*
+ * Says of a request that is about to be sent how it comes to a connection.
+ * 1: it is held back, and will be launched in its turn.
+ */
+int oc_gate_hold(oc_client *client, oc_exchange *exchange, CURL *easy,
+                 int64_t connect_ms);
+/* The exchange needs no connection any more. 1: it was still held back. */
+int oc_gate_leave(oc_client *client, oc_exchange *exchange);
+/* The transfer of an exchange has ended. */
+void oc_gate_note_end(oc_client *client, const oc_exchange *exchange);
+/* Launches those whose turn has come: one in any case, and no more when the
+   time is up. */
+void oc_gate_serve(oc_client *client, int64_t until_us);
+/* Whether somebody's turn has come. */
+int oc_gate_is_due(const oc_client *client);
+/* When nobody waits any longer; OC_NEVER: nobody does. */
+int64_t oc_gate_deadline(const oc_client *client);
+
+/* }==== */
+
+/* {==== oc_client_step.c ==== */
+
 /* Lets libcurl act on its timers. */
 void oc_client_run_timers(oc_client *client);
+
+/* }==== */
 
 #endif

@@ -49,6 +49,7 @@ static void collect_finished(oc_client *client, int64_t until_us) {
       CURLcode result = message->data.result;
       char *exchange = NULL;
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
+      oc_gate_note_end(client, (oc_exchange *)(void *)exchange);
       oc_exchange_finish((oc_exchange *)(void *)exchange, (int)result);
     }
     if(is_past(until_us))
@@ -67,7 +68,8 @@ static void give_up(oc_client *client) {
   client->is_broken = 0;
   for(exchange = client->first; exchange; exchange = behind) {
     behind = oc_exchange_links(exchange)->behind;
-    if(oc_exchange_state(exchange) != OC_STATE_WAITING)
+    if(oc_exchange_state(exchange) != OC_STATE_WAITING
+       && !oc_exchange_links(exchange)->held)
       oc_exchange_finish(exchange, CURLE_OUT_OF_MEMORY);
   }
 }
@@ -118,11 +120,13 @@ static int64_t due_ms(const oc_client *client) {
     return -1;
   /* a step has left something, or it was over as soon as it was added */
   if(client->is_broken || client->looks || client->finished
-     || client->due_from
+     || client->due_from || oc_gate_is_due(client)
      || client->running < (int)(client->active - client->waiting))
     return 0;
   deadline = client->curl_deadline_us < client->next_deadline_us
              ? client->curl_deadline_us : client->next_deadline_us;
+  if(oc_gate_deadline(client) < deadline)
+    deadline = oc_gate_deadline(client);
   if(deadline == OC_NEVER)
     return -1;
   now = oc_now_us();
@@ -200,6 +204,8 @@ static void settle(oc_client *client, int64_t until_us) {
     give_up(client);
   if(!client->finished)
     check_deadlines(client, until_us);
+  if(client->leader || client->held_first)
+    oc_gate_serve(client, until_us);
 }
 
 /* Serves all sockets that are ready. 0: a signal has ended the wait. */
@@ -271,6 +277,7 @@ int oc_client_step_until(oc_client *client, int64_t until_us) {
   settle(client, until_us);
   client->until_us = OC_NEVER;
   return client->looks || client->finished || client->due_from
-         || client->may_have_more || is_past(client->curl_deadline_us)
+         || client->may_have_more || oc_gate_is_due(client)
+         || is_past(client->curl_deadline_us)
          || client->next_deadline_us <= client->heard_us;
 }

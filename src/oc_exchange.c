@@ -399,6 +399,8 @@ static void read_peer(oc_exchange *exchange) {
   curl_easy_getinfo(exchange->easy, CURLINFO_NAMELOOKUP_TIME, &peer->lookup);
   curl_easy_getinfo(exchange->easy, CURLINFO_PRIMARY_IP, &address);
   curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_VERSION, &version);
+  if(exchange->response.status && !exchange->moved_to)
+    oc_client_note_http(exchange->client, version);
   snprintf(peer->address, sizeof peer->address, "%s", address ? address : "");
   snprintf(peer->http, sizeof peer->http, "%s",
            version == CURL_HTTP_VERSION_1_0 ? "1.0"
@@ -492,6 +494,9 @@ static int64_t own_deadline(const oc_exchange *exchange) {
   if(limits->total_ms
      && exchange->started_us + limits->total_ms * OC_MS < deadline)
     deadline = exchange->started_us + limits->total_ms * OC_MS;
+  if(exchange->links.connect_by_us
+     && exchange->links.connect_by_us < deadline)
+    deadline = exchange->links.connect_by_us;
   return deadline;
 }
 
@@ -532,6 +537,21 @@ static int is_over(const oc_exchange *exchange, int64_t now) {
              && now >= exchange->sent_us + limits->first_token_ms * OC_MS);
 }
 
+/*
+ * Whether the time for its connection is up. libcurl does not count the time
+ * that it makes a request wait for the connection of another one.
+ */
+static int is_stranded(oc_exchange *exchange, int64_t now) {
+  double connect = 0;
+
+  if(!exchange->links.connect_by_us || now < exchange->links.connect_by_us)
+    return 0;
+  exchange->links.connect_by_us = 0;
+  if(!exchange->links.held)
+    curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME, &connect);
+  return !connect;
+}
+
 void oc_exchange_expire(oc_exchange *exchange) {
   const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t now = oc_client_now(exchange->client);
@@ -552,12 +572,24 @@ void oc_exchange_expire(oc_exchange *exchange) {
     send_request(exchange);
     return;
   }
+  if(is_stranded(exchange, now)) {
+    exchange->is_broken = 1;
+    oc_curl_error_set(&exchange->error, CURLE_OPERATION_TIMEDOUT, "", 0);
+    oc_exchange_fail(exchange);
+    return;
+  }
+  if(own_deadline(exchange) > now) {
+    oc_client_note_deadline(exchange->client, own_deadline(exchange));
+    return;
+  }
   if(exchange->has_yielded) {
     resume(exchange);
     if(!exchange->has_yielded || !is_over(exchange, now))
       return;
   }
-  oc_exchange_read_status(exchange);
+  /* its handle would tell of an earlier transfer */
+  if(!exchange->links.held)
+    oc_exchange_read_status(exchange);
   if(exchange->done_us || oc_response_is_error(&exchange->response)) {
     read_times(exchange);
     oc_exchange_finish_body(exchange);
@@ -668,6 +700,7 @@ static void send_request(oc_exchange *exchange) {
   exchange->is_paused = 0;
   exchange->has_yielded = 0;
   exchange->is_broken = 0;
+  exchange->links.connect_by_us = 0;
   if(oc_client_player(exchange->client)) {
     oc_exchange_begin_play(exchange);
     return;
@@ -700,7 +733,8 @@ static void send_request(oc_exchange *exchange) {
   exchange->attempts++;
   /* nobody could take yet what may arrive meanwhile */
   exchange->is_starting = 1;
-  if(oc_client_add(exchange->client, exchange, exchange->easy))
+  if(oc_client_add(exchange->client, exchange, exchange->easy,
+                   exchange->setup->deadlines.connect_ms))
     oc_exchange_fail_with(exchange, OC_E_CURL);
   exchange->is_starting = 0;
 }

@@ -113,6 +113,11 @@ typedef struct oc_links {
   oc_exchange *next_news;
   int is_listed;
   int has_news;
+  oc_exchange *held_before;   /* queue of those held back */
+  oc_exchange *held_behind;
+  CURL *held;                 /* its transfer; NULL: it is not held back */
+  int64_t connect_by_us;      /* when it must have a connection, which is not
+                                 libcurl's to look after; 0: it is */
 } oc_links;
 
 oc_links *oc_exchange_links(oc_exchange *exchange);
