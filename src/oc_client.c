@@ -87,6 +87,7 @@ static curl_socket_t on_open(void *user, curlsocktype purpose,
     close(fd);
     return CURL_SOCKET_BAD;
   }
+  oc_gate_note_open(&client->gate);
   return fd;
 }
 
@@ -99,6 +100,7 @@ static int on_close(void *user, curl_socket_t fd) {
       client->ready[i].fd = -1;
   }
   oc_poller_close(client->poller, (int)fd);
+  oc_gate_note_close(&client->gate);
   return close((int)fd);
 }
 
@@ -229,10 +231,8 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   client->now_us = oc_now_us();
   client->http2 = options->http2;
   client->max_connections = options->max_connections;
-  client->held_until_us = OC_NEVER;
-  if(options->http2 && starts_with_https(options->base_url)
-     && curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_HTTP2)
-    client->sharing = OC_SHARING_UNKNOWN;
+  oc_gate_init(&client->gate, options->http2
+                              && starts_with_https(options->base_url));
   client->trusts_only = options->trusts_only;
   client->skip_verify = options->skip_verify;
   client->has_tls = starts_with_https(options->base_url)
@@ -258,7 +258,7 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
                     options->max_connections);
   curl_multi_setopt(client->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
-                    OC_STREAMS_PER_CONNECTION);
+                    (long)OC_STREAMS_EACH);
   return client;
 }
 
@@ -569,10 +569,9 @@ CURLMcode oc_client_launch(oc_client *client, oc_exchange *exchange,
 CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
                         CURL *easy, int64_t connect_ms) {
   client->now_us = oc_now_us();
-  if(client->sharing != OC_SHARING_NEVER
-     && oc_gate_hold(client, exchange, easy, connect_ms))
-    return CURLM_OK;
-  return oc_client_launch(client, exchange, easy);
+  if(client->gate.sharing == OC_SHARING_NEVER)
+    return oc_client_launch(client, exchange, easy);
+  return oc_gate_enter(client, exchange, easy, connect_ms);
 }
 
 void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy) {

@@ -143,8 +143,7 @@ void oc_client_give_easy(oc_client *client, CURL *easy, int is_changed);
 /*
  * Puts the transfer under way, and its exchange (CURLINFO_PRIVATE) on the
  * list of those to be finished. It may have to wait for another one's
- * connection, in libcurl or before: then the client sets its links'
- * connect_by_us. `connect_ms`: 0: no limit.
+ * connection first, at most `connect_ms` (0: no limit); see oc_links.
  */
 CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
                         CURL *easy, int64_t connect_ms);

@@ -18,7 +18,7 @@
  * same as libcurl's default, and what servers are asked to allow at least (RFC
  * 9113). Not more: libcurl looks at each of them when one has news.
  */
-#define OC_STREAMS_PER_CONNECTION 100L
+#define OC_STREAMS_EACH 100
 /* Sockets asked for at a time. */
 #define MAX_READY 128
 
@@ -26,9 +26,29 @@
 typedef enum oc_sharing {
   OC_SHARING_NEVER,           /* no TLS, or no HTTP/2 wanted */
   OC_SHARING_UNKNOWN,         /* there was no connection yet */
-  OC_SHARING_YES,             /* or a connection is there and has not said */
+  OC_SHARING_YES,             /* or there is one, and no answer yet */
   OC_SHARING_NO               /* the server speaks HTTP/1 */
 } oc_sharing;
+
+typedef struct oc_queue {
+  oc_exchange *first;
+  oc_exchange *last;
+  size_t count;
+} oc_queue;
+
+/* See oc_client_gate.c. */
+typedef struct oc_gate {
+  oc_sharing sharing;
+  oc_queue leaders;           /* under way, each to open a connection */
+  oc_queue held;              /* those that wait for these connections */
+  int64_t patience_us;        /* when more of them go ahead */
+  int lets_in;                /* all of them do: the first one has failed */
+  size_t ready;               /* connections for any number of requests */
+  size_t sockets;             /* that are open */
+  size_t streams_each;        /* requests that a connection has room for */
+  unsigned opened;            /* sockets, ever */
+  unsigned closed;
+} oc_gate;
 
 struct oc_client {
   unsigned refs;
@@ -71,13 +91,7 @@ struct oc_client {
   int skip_verify;
   int http2;
   long max_connections;       /* 0: no limit */
-  oc_sharing sharing;
-  oc_exchange *leader;        /* the first one's connection is to tell */
-  CURL *leader_easy;
-  int64_t held_until_us;      /* nobody waits for the leader any longer */
-  int lets_in;                /* nobody waits for a leader: it has failed */
-  oc_exchange *held_first;    /* queue of those that wait for it */
-  oc_exchange *held_last;
+  oc_gate gate;
   oc_recorder *recorder;      /* NULL: nothing is recorded */
   oc_player *player;          /* NULL: requests go to the server */
 };
@@ -95,22 +109,22 @@ CURLMcode oc_client_launch(oc_client *client, oc_exchange *exchange,
 
 /* {==== oc_client_gate.c ==== */
 
-/*
- * Says of a request that is about to be sent how it comes to a connection.
- * 1: it is held back, and will be launched in its turn.
- */
-int oc_gate_hold(oc_client *client, oc_exchange *exchange, CURL *easy,
-                 int64_t connect_ms);
+/* `shares`: it offers HTTP/2 with TLS. */
+void oc_gate_init(oc_gate *gate, int shares);
+/* Launches the transfer, or holds it back until its turn comes. */
+CURLMcode oc_gate_enter(oc_client *client, oc_exchange *exchange, CURL *easy,
+                        int64_t connect_ms);
 /* The exchange needs no connection any more. 1: it was still held back. */
 int oc_gate_leave(oc_client *client, oc_exchange *exchange);
 /* The transfer of an exchange has ended. */
-void oc_gate_note_end(oc_client *client, const oc_exchange *exchange);
+void oc_gate_note_end(oc_client *client, oc_exchange *exchange);
+void oc_gate_note_open(oc_gate *gate);
+void oc_gate_note_close(oc_gate *gate);
 /* Launches those whose turn has come: one in any case, and no more when the
    time is up. */
 void oc_gate_serve(oc_client *client, int64_t until_us);
-/* Whether somebody's turn has come. */
-int oc_gate_is_due(const oc_client *client);
-/* When nobody waits any longer; OC_NEVER: nobody does. */
+/* When oc_gate_serve() has something to do; 0: now, OC_NEVER: not by
+   itself. */
 int64_t oc_gate_deadline(const oc_client *client);
 
 /* }==== */

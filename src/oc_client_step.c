@@ -69,7 +69,7 @@ static void give_up(oc_client *client) {
   for(exchange = client->first; exchange; exchange = behind) {
     behind = oc_exchange_links(exchange)->behind;
     if(oc_exchange_state(exchange) != OC_STATE_WAITING
-       && !oc_exchange_links(exchange)->held)
+       && oc_exchange_links(exchange)->place != OC_PLACE_HELD)
       oc_exchange_finish(exchange, CURLE_OUT_OF_MEMORY);
   }
 }
@@ -120,7 +120,7 @@ static int64_t due_ms(const oc_client *client) {
     return -1;
   /* a step has left something, or it was over as soon as it was added */
   if(client->is_broken || client->looks || client->finished
-     || client->due_from || oc_gate_is_due(client)
+     || client->due_from
      || client->running < (int)(client->active - client->waiting))
     return 0;
   deadline = client->curl_deadline_us < client->next_deadline_us
@@ -204,7 +204,7 @@ static void settle(oc_client *client, int64_t until_us) {
     give_up(client);
   if(!client->finished)
     check_deadlines(client, until_us);
-  if(client->leader || client->held_first)
+  if(client->gate.leaders.count || client->gate.held.count)
     oc_gate_serve(client, until_us);
 }
 
@@ -277,7 +277,7 @@ int oc_client_step_until(oc_client *client, int64_t until_us) {
   settle(client, until_us);
   client->until_us = OC_NEVER;
   return client->looks || client->finished || client->due_from
-         || client->may_have_more || oc_gate_is_due(client)
+         || client->may_have_more || !oc_gate_deadline(client)
          || is_past(client->curl_deadline_us)
          || client->next_deadline_us <= client->heard_us;
 }

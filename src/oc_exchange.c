@@ -537,21 +537,6 @@ static int is_over(const oc_exchange *exchange, int64_t now) {
              && now >= exchange->sent_us + limits->first_token_ms * OC_MS);
 }
 
-/*
- * Whether the time for its connection is up. libcurl does not count the time
- * that it makes a request wait for the connection of another one.
- */
-static int is_stranded(oc_exchange *exchange, int64_t now) {
-  double connect = 0;
-
-  if(!exchange->links.connect_by_us || now < exchange->links.connect_by_us)
-    return 0;
-  exchange->links.connect_by_us = 0;
-  if(!exchange->links.held)
-    curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME, &connect);
-  return !connect;
-}
-
 void oc_exchange_expire(oc_exchange *exchange) {
   const oc_deadlines *limits = &exchange->setup->deadlines;
   int64_t now = oc_client_now(exchange->client);
@@ -572,14 +557,12 @@ void oc_exchange_expire(oc_exchange *exchange) {
     send_request(exchange);
     return;
   }
-  if(is_stranded(exchange, now)) {
+  if(exchange->links.connect_by_us
+     && exchange->links.connect_by_us <= now) {
+    /* as libcurl would have it, in whose hands it is not yet */
     exchange->is_broken = 1;
     oc_curl_error_set(&exchange->error, CURLE_OPERATION_TIMEDOUT, "", 0);
     oc_exchange_fail(exchange);
-    return;
-  }
-  if(own_deadline(exchange) > now) {
-    oc_client_note_deadline(exchange->client, own_deadline(exchange));
     return;
   }
   if(exchange->has_yielded) {
@@ -588,7 +571,7 @@ void oc_exchange_expire(oc_exchange *exchange) {
       return;
   }
   /* its handle would tell of an earlier transfer */
-  if(!exchange->links.held)
+  if(exchange->links.place != OC_PLACE_HELD)
     oc_exchange_read_status(exchange);
   if(exchange->done_us || oc_response_is_error(&exchange->response)) {
     read_times(exchange);
@@ -700,7 +683,6 @@ static void send_request(oc_exchange *exchange) {
   exchange->is_paused = 0;
   exchange->has_yielded = 0;
   exchange->is_broken = 0;
-  exchange->links.connect_by_us = 0;
   if(oc_client_player(exchange->client)) {
     oc_exchange_begin_play(exchange);
     return;
