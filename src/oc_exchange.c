@@ -116,7 +116,8 @@ static size_t on_read(char *to, size_t size, size_t count, void *user) {
   return oc_body_read(&exchange->body, to, size * count);
 }
 
-/* libcurl sends again on a new connection when a kept one was dead. */
+/* libcurl sends again on a new connection when a kept one was dead, or the
+   server has refused the request. */
 static int on_seek(void *user, curl_off_t offset, int origin) {
   oc_exchange *exchange = user;
   if(origin != SEEK_SET || offset < 0)
@@ -124,6 +125,24 @@ static int on_seek(void *user, curl_off_t offset, int origin) {
   oc_body_seek(&exchange->body, (size_t)offset);
   return CURL_SEEKFUNC_OK;
 }
+
+#if LIBCURL_VERSION_NUM >= 0x075000
+/*
+ * Just before the request is sent, each time. libcurl rewinds only when it has
+ * sent something of the body before, and may have read some and sent nothing:
+ * the body would have a hole in it (seen with 7.88).
+ */
+static int on_begin(void *user, char *address, char *own_address, int port,
+                    int own_port) {
+  oc_exchange *exchange = user;
+  (void)address;
+  (void)own_address;
+  (void)port;
+  (void)own_port;
+  oc_body_seek(&exchange->body, 0);
+  return CURL_PREREQFUNC_OK;
+}
+#endif
 
 /* }==== */
 
@@ -175,6 +194,10 @@ static void release_easy(oc_exchange *exchange) {
   }
   if(exchange->easy) {
     oc_client_remove(exchange->client, exchange, exchange->easy);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    if(!exchange->setup->is_get && !exchange->small.len)
+      curl_easy_setopt(exchange->easy, CURLOPT_PREREQFUNCTION, NULL);
+#endif
     oc_client_give_easy(exchange->client, exchange->easy,
                         exchange->is_stream);
     exchange->easy = NULL;
@@ -650,6 +673,10 @@ static CURLcode configure(oc_exchange *exchange) {
     SET(CURLOPT_SEEKFUNCTION, on_seek);
     SET(CURLOPT_SEEKDATA, exchange);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    SET(CURLOPT_PREREQFUNCTION, on_begin);
+    SET(CURLOPT_PREREQDATA, exchange);
+#endif
   }
   SET(CURLOPT_HEADERFUNCTION, on_header);
   SET(CURLOPT_HEADERDATA, exchange);
