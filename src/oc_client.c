@@ -55,9 +55,10 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user,
 static int on_timer(CURLM *multi, long timeout_ms, void *user) {
   oc_client *client = user;
   (void)multi;
+  /* at once is in this step still, which has its own idea of now */
   client->curl_deadline_us = timeout_ms < 0 ? OC_NEVER
-                                            : oc_now_us()
-                                              + timeout_ms * OC_MS;
+                             : !timeout_ms ? client->now_us
+                             : oc_now_us() + timeout_ms * OC_MS;
   return 0;
 }
 
