@@ -16,7 +16,7 @@
 #define FULL_READ (CURL_MAX_WRITE_SIZE / 2)
 /* See gather(). */
 #define MIN_SHARED 4
-#define PAUSE_EACH_US 10
+#define PAUSE_EACH_US 100
 #define PAUSE_MAX_US 1000
 /* How often one step waits again when there was no news. */
 #define MAX_TURNS 64
