@@ -61,6 +61,17 @@ static int is_connected(CURL *easy) {
   return connect > 0;
 }
 
+/*
+ * Whether requests may have to wait here. Where the number of connections is
+ * limited it is libcurl that has them wait, and as long as it takes, once
+ * there is one.
+ */
+static int is_shared(const oc_client *client) {
+  return client->gate.sharing == OC_SHARING_UNKNOWN
+         || (client->gate.sharing == OC_SHARING_YES
+             && !client->max_connections);
+}
+
 /* Requests that connections serve which are ready. */
 static size_t served(const oc_client *client) {
   return client->active - client->waiting - client->gate.leaders.count;
@@ -88,7 +99,7 @@ static int lacks_leader(const oc_gate *gate) {
 static int may_go(const oc_client *client) {
   const oc_gate *gate = &client->gate;
   return gate->held.count
-         && (gate->lets_in || gate->sharing == OC_SHARING_NO
+         && (gate->lets_in || !is_shared(client)
              || lacks_leader(gate) || has_room(client));
 }
 
@@ -105,7 +116,7 @@ static CURLMcode launch(oc_client *client, oc_exchange *exchange, CURL *easy) {
   oc_exchange_links(exchange)->easy = easy;
   oc_exchange_links(exchange)->connect_by_us = 0;
   result = oc_client_launch(client, exchange, easy);
-  if(result || gate->sharing == OC_SHARING_NO)
+  if(result || !is_shared(client))
     return result;
   if(!is_led && gate->opened != opened && !is_connected(easy)) {
     is_led = 1;
@@ -132,10 +143,7 @@ CURLMcode oc_gate_enter(oc_client *client, oc_exchange *exchange, CURL *easy,
 
   if(client->active == client->waiting)
     gate->streams_each = OC_STREAMS_EACH;
-  /* with a limit it is libcurl that has requests wait for connections, and
-     as long as it takes */
-  if(gate->sharing == OC_SHARING_NO
-     || (gate->sharing == OC_SHARING_YES && client->max_connections)
+  if(!is_shared(client)
      || (!gate->held.count && (!gate->leaders.count || has_room(client))))
     return launch(client, exchange, easy);
   if(!gate->held.count)
