@@ -179,10 +179,14 @@ int oc_gate_leave(oc_client *client, oc_exchange *exchange) {
   }
 }
 
-/* A leader has its connection. */
+/* A leader has its connection, a new one or one that got room meanwhile. */
 static void arrive(oc_gate *gate, oc_exchange *leader) {
+  long connects = 0;
+
   take_out(&gate->leaders, leader);
-  if(gate->ready < gate->sockets)
+  curl_easy_getinfo(oc_exchange_links(leader)->easy, CURLINFO_NUM_CONNECTS,
+                    &connects);
+  if(connects && gate->ready < gate->sockets)
     gate->ready++;
   if(gate->sharing == OC_SHARING_UNKNOWN)
     gate->sharing = OC_SHARING_YES;
