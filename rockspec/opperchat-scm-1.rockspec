@@ -77,6 +77,7 @@ build = {
         "src/oc_buf.c",
         "src/oc_call.c",
         "src/oc_client.c",
+        "src/oc_client_gate.c",
         "src/oc_client_step.c",
         "src/oc_clock.c",
         "src/oc_curl_error.c",

@@ -55,9 +55,10 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user,
 static int on_timer(CURLM *multi, long timeout_ms, void *user) {
   oc_client *client = user;
   (void)multi;
+  /* at once is in this step still, which has its own idea of now */
   client->curl_deadline_us = timeout_ms < 0 ? OC_NEVER
-                                            : oc_now_us()
-                                              + timeout_ms * OC_MS;
+                             : !timeout_ms ? client->now_us
+                             : oc_now_us() + timeout_ms * OC_MS;
   return 0;
 }
 
@@ -87,6 +88,7 @@ static curl_socket_t on_open(void *user, curlsocktype purpose,
     close(fd);
     return CURL_SOCKET_BAD;
   }
+  oc_gate_note_open(&client->gate);
   return fd;
 }
 
@@ -99,6 +101,7 @@ static int on_close(void *user, curl_socket_t fd) {
       client->ready[i].fd = -1;
   }
   oc_poller_close(client->poller, (int)fd);
+  oc_gate_note_close(&client->gate);
   return close((int)fd);
 }
 
@@ -228,6 +231,9 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   client->until_us = OC_NEVER;
   client->now_us = oc_now_us();
   client->http2 = options->http2;
+  client->max_connections = options->max_connections;
+  oc_gate_init(&client->gate, options->http2
+                              && starts_with_https(options->base_url));
   client->trusts_only = options->trusts_only;
   client->skip_verify = options->skip_verify;
   client->has_tls = starts_with_https(options->base_url)
@@ -252,6 +258,8 @@ oc_client *oc_client_new(const oc_client_options *options, oc_error *error) {
   curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
   curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
                     options->max_connections);
+  curl_multi_setopt(client->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
+                    (long)OC_STREAMS_EACH);
   return client;
 }
 
@@ -509,8 +517,7 @@ void oc_client_give_easy(oc_client *client, CURL *easy, int is_changed) {
     curl_easy_cleanup(easy);
 }
 
-/* Takes an exchange off the list of those that have not ended. */
-static void unlist(oc_client *client, oc_exchange *exchange) {
+void oc_client_unlist(oc_client *client, oc_exchange *exchange) {
   oc_links *links = oc_exchange_links(exchange);
   if(!links->is_listed)
     return;
@@ -528,7 +535,7 @@ static void unlist(oc_client *client, oc_exchange *exchange) {
     client->next_deadline_us = OC_NEVER;
 }
 
-static void enlist(oc_client *client, oc_exchange *exchange) {
+void oc_client_enlist(oc_client *client, oc_exchange *exchange) {
   oc_links *links = oc_exchange_links(exchange);
   if(links->is_listed)
     return;
@@ -541,16 +548,15 @@ static void enlist(oc_client *client, oc_exchange *exchange) {
   client->active++;
 }
 
-CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
-                        CURL *easy) {
+CURLMcode oc_client_launch(oc_client *client, oc_exchange *exchange,
+                           CURL *easy) {
   CURLMcode result;
   oc_sigpipe guard;
 
-  client->now_us = oc_now_us();
   oc_sigpipe_hold(&guard, client->has_tls);
   result = curl_multi_add_handle(client->multi, easy);
   if(!result) {
-    enlist(client, exchange);
+    oc_client_enlist(client, exchange);
     oc_client_note_deadline(client, oc_exchange_deadline(exchange));
     /* the first bytes leave now and not at the host's next frame */
     oc_client_run_timers(client);
@@ -561,9 +567,18 @@ CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
   return result;
 }
 
+CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
+                        CURL *easy, int64_t connect_ms) {
+  client->now_us = oc_now_us();
+  if(client->gate.sharing == OC_SHARING_NEVER)
+    return oc_client_launch(client, exchange, easy);
+  return oc_gate_enter(client, exchange, easy, connect_ms);
+}
+
 void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy) {
-  unlist(client, exchange);
-  if(client->multi) {
+  int was_held = oc_gate_leave(client, exchange);
+  oc_client_unlist(client, exchange);
+  if(client->multi && !was_held) {
     oc_sigpipe guard;
     oc_sigpipe_hold(&guard, client->has_tls);
     curl_multi_remove_handle(client->multi, easy);
@@ -586,14 +601,14 @@ CURLcode oc_client_resume(oc_client *client, CURL *easy) {
 
 void oc_client_wait(oc_client *client, oc_exchange *exchange,
                     int64_t deadline_us) {
-  enlist(client, exchange);
+  oc_client_enlist(client, exchange);
   client->waiting++;
   oc_client_note_deadline(client, deadline_us);
 }
 
 void oc_client_stop_waiting(oc_client *client, oc_exchange *exchange) {
   client->waiting--;
-  unlist(client, exchange);
+  oc_client_unlist(client, exchange);
 }
 
 /* }==== */

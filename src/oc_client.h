@@ -142,10 +142,11 @@ CURL *oc_client_take_easy(oc_client *client, CURLcode *result);
 void oc_client_give_easy(oc_client *client, CURL *easy, int is_changed);
 /*
  * Puts the transfer under way, and its exchange (CURLINFO_PRIVATE) on the
- * list of those to be finished.
+ * list of those to be finished. It may have to wait for another one's
+ * connection first, at most `connect_ms` (0: no limit); see oc_links.
  */
 CURLMcode oc_client_add(oc_client *client, oc_exchange *exchange,
-                        CURL *easy);
+                        CURL *easy, int64_t connect_ms);
 void oc_client_remove(oc_client *client, oc_exchange *exchange, CURL *easy);
 /*
  * Keeps an exchange that libcurl knows nothing of among those that have not
@@ -158,6 +159,8 @@ void oc_client_stop_waiting(oc_client *client, oc_exchange *exchange);
 void oc_client_news(oc_client *client, oc_exchange *exchange);
 /* Lets a transfer go on that its write callback has paused. */
 CURLcode oc_client_resume(oc_client *client, CURL *easy);
+/* A server has answered in this version of HTTP (CURL_HTTP_VERSION_*). */
+void oc_client_note_http(oc_client *client, long version);
 /* A request goes to another place than the client's own. */
 void oc_client_note_url(oc_client *client, const char *url);
 /* A deadline may have come closer. */

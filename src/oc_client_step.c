@@ -1,6 +1,7 @@
 #include "oc_client_private.h"
 
 #include <limits.h>
+#include <time.h>
 
 #include "oc_clock.h"
 #include "oc_exchange.h"
@@ -13,6 +14,10 @@
 /* A read of so much may have left something behind: half of libcurl's buffer,
    as what frames a chunk is in it too. */
 #define FULL_READ (CURL_MAX_WRITE_SIZE / 2)
+/* See gather(). */
+#define MIN_SHARED 4
+#define PAUSE_EACH_US 100
+#define PAUSE_MAX_US 1000
 /* How often one step waits again when there was no news. */
 #define MAX_TURNS 64
 
@@ -49,6 +54,7 @@ static void collect_finished(oc_client *client, int64_t until_us) {
       CURLcode result = message->data.result;
       char *exchange = NULL;
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
+      oc_gate_note_end(client, (oc_exchange *)(void *)exchange);
       oc_exchange_finish((oc_exchange *)(void *)exchange, (int)result);
     }
     if(is_past(until_us))
@@ -67,7 +73,8 @@ static void give_up(oc_client *client) {
   client->is_broken = 0;
   for(exchange = client->first; exchange; exchange = behind) {
     behind = oc_exchange_links(exchange)->behind;
-    if(oc_exchange_state(exchange) != OC_STATE_WAITING)
+    if(oc_exchange_state(exchange) != OC_STATE_WAITING
+       && oc_exchange_links(exchange)->place != OC_PLACE_HELD)
       oc_exchange_finish(exchange, CURLE_OUT_OF_MEMORY);
   }
 }
@@ -123,6 +130,8 @@ static int64_t due_ms(const oc_client *client) {
     return 0;
   deadline = client->curl_deadline_us < client->next_deadline_us
              ? client->curl_deadline_us : client->next_deadline_us;
+  if(oc_gate_deadline(client) < deadline)
+    deadline = oc_gate_deadline(client);
   if(deadline == OC_NEVER)
     return -1;
   now = oc_now_us();
@@ -200,16 +209,54 @@ static void settle(oc_client *client, int64_t until_us) {
     give_up(client);
   if(!client->finished)
     check_deadlines(client, until_us);
+  if(client->gate.leaders.count || client->gate.held.count)
+    oc_gate_serve(client, until_us);
+}
+
+/*
+ * libcurl asks every stream of a connection whether it has news when one has,
+ * and servers send each of them by itself. So a connection of many streams is
+ * read so often that the asking takes a part of the time at most: what comes
+ * meanwhile is read in one go. Not when there is more to be read or written
+ * than fits in at a time. 0: a signal has ended the wait.
+ */
+static int gather(oc_client *client, int64_t last_us) {
+  struct timespec pause = { 0, 0 };
+  size_t streams = client->active - client->waiting;
+  int64_t pause_us;
+  int worked;
+  int i;
+
+  if(client->gate.sharing != OC_SHARING_YES
+     || streams < client->gate.sockets * MIN_SHARED)
+    return 1;
+  for(i = 0; i < client->ready_count; i++) {
+    if(client->ready[i].events != OC_POLL_IN)
+      return 1;
+  }
+  pause_us = (int64_t)(streams / client->gate.sockets) * PAUSE_EACH_US;
+  pause_us = last_us + (pause_us < PAUSE_MAX_US ? pause_us : PAUSE_MAX_US)
+             - client->now_us;
+  if(pause_us <= 0)
+    return 1;
+  pause.tv_nsec = (long)pause_us * 1000;
+  worked = !nanosleep(&pause, NULL);
+  client->now_us = oc_now_us();
+  return worked;
 }
 
 /* Serves all sockets that are ready. 0: a signal has ended the wait. */
 static int move(oc_client *client, int wait_ms) {
+  int64_t last_us = client->sweep_us;
+  int is_full = client->may_have_more;
   int worked;
 
   if(client->looks)
     work(client, MAX_READY, OC_NEVER);
   do {
     worked = look(client, wait_ms);
+    if(wait_ms && client->ready_count && !is_full)
+      worked = gather(client, last_us);
     work(client, MAX_READY, OC_NEVER);
     wait_ms = 0;
   } while(client->looks);
@@ -271,6 +318,7 @@ int oc_client_step_until(oc_client *client, int64_t until_us) {
   settle(client, until_us);
   client->until_us = OC_NEVER;
   return client->looks || client->finished || client->due_from
-         || client->may_have_more || is_past(client->curl_deadline_us)
+         || client->may_have_more || !oc_gate_deadline(client)
+         || is_past(client->curl_deadline_us)
          || client->next_deadline_us <= client->heard_us;
 }

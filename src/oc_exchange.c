@@ -116,7 +116,8 @@ static size_t on_read(char *to, size_t size, size_t count, void *user) {
   return oc_body_read(&exchange->body, to, size * count);
 }
 
-/* libcurl sends again on a new connection when a kept one was dead. */
+/* libcurl sends again on a new connection when a kept one was dead, or the
+   server has refused the request. */
 static int on_seek(void *user, curl_off_t offset, int origin) {
   oc_exchange *exchange = user;
   if(origin != SEEK_SET || offset < 0)
@@ -124,6 +125,24 @@ static int on_seek(void *user, curl_off_t offset, int origin) {
   oc_body_seek(&exchange->body, (size_t)offset);
   return CURL_SEEKFUNC_OK;
 }
+
+#if LIBCURL_VERSION_NUM >= 0x075000
+/*
+ * Just before the request is sent, each time. libcurl rewinds only when it has
+ * sent something of the body before, and may have read some and sent nothing:
+ * the body would have a hole in it (seen with 7.88).
+ */
+static int on_begin(void *user, char *address, char *own_address, int port,
+                    int own_port) {
+  oc_exchange *exchange = user;
+  (void)address;
+  (void)own_address;
+  (void)port;
+  (void)own_port;
+  oc_body_seek(&exchange->body, 0);
+  return CURL_PREREQFUNC_OK;
+}
+#endif
 
 /* }==== */
 
@@ -175,6 +194,10 @@ static void release_easy(oc_exchange *exchange) {
   }
   if(exchange->easy) {
     oc_client_remove(exchange->client, exchange, exchange->easy);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    if(!exchange->setup->is_get && !exchange->small.len)
+      curl_easy_setopt(exchange->easy, CURLOPT_PREREQFUNCTION, NULL);
+#endif
     oc_client_give_easy(exchange->client, exchange->easy,
                         exchange->is_stream);
     exchange->easy = NULL;
@@ -399,6 +422,8 @@ static void read_peer(oc_exchange *exchange) {
   curl_easy_getinfo(exchange->easy, CURLINFO_NAMELOOKUP_TIME, &peer->lookup);
   curl_easy_getinfo(exchange->easy, CURLINFO_PRIMARY_IP, &address);
   curl_easy_getinfo(exchange->easy, CURLINFO_HTTP_VERSION, &version);
+  if(exchange->response.status && !exchange->moved_to)
+    oc_client_note_http(exchange->client, version);
   snprintf(peer->address, sizeof peer->address, "%s", address ? address : "");
   snprintf(peer->http, sizeof peer->http, "%s",
            version == CURL_HTTP_VERSION_1_0 ? "1.0"
@@ -492,6 +517,9 @@ static int64_t own_deadline(const oc_exchange *exchange) {
   if(limits->total_ms
      && exchange->started_us + limits->total_ms * OC_MS < deadline)
     deadline = exchange->started_us + limits->total_ms * OC_MS;
+  if(exchange->links.connect_by_us
+     && exchange->links.connect_by_us < deadline)
+    deadline = exchange->links.connect_by_us;
   return deadline;
 }
 
@@ -552,12 +580,22 @@ void oc_exchange_expire(oc_exchange *exchange) {
     send_request(exchange);
     return;
   }
+  if(exchange->links.connect_by_us
+     && exchange->links.connect_by_us <= now) {
+    /* as libcurl would have it, in whose hands it is not yet */
+    exchange->is_broken = 1;
+    oc_curl_error_set(&exchange->error, CURLE_OPERATION_TIMEDOUT, "", 0);
+    oc_exchange_fail(exchange);
+    return;
+  }
   if(exchange->has_yielded) {
     resume(exchange);
     if(!exchange->has_yielded || !is_over(exchange, now))
       return;
   }
-  oc_exchange_read_status(exchange);
+  /* its handle would tell of an earlier transfer */
+  if(exchange->links.place != OC_PLACE_HELD)
+    oc_exchange_read_status(exchange);
   if(exchange->done_us || oc_response_is_error(&exchange->response)) {
     read_times(exchange);
     oc_exchange_finish_body(exchange);
@@ -635,6 +673,10 @@ static CURLcode configure(oc_exchange *exchange) {
     SET(CURLOPT_SEEKFUNCTION, on_seek);
     SET(CURLOPT_SEEKDATA, exchange);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    SET(CURLOPT_PREREQFUNCTION, on_begin);
+    SET(CURLOPT_PREREQDATA, exchange);
+#endif
   }
   SET(CURLOPT_HEADERFUNCTION, on_header);
   SET(CURLOPT_HEADERDATA, exchange);
@@ -700,7 +742,8 @@ static void send_request(oc_exchange *exchange) {
   exchange->attempts++;
   /* nobody could take yet what may arrive meanwhile */
   exchange->is_starting = 1;
-  if(oc_client_add(exchange->client, exchange, exchange->easy))
+  if(oc_client_add(exchange->client, exchange, exchange->easy,
+                   exchange->setup->deadlines.connect_ms))
     oc_exchange_fail_with(exchange, OC_E_CURL);
   exchange->is_starting = 0;
 }

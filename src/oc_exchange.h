@@ -107,12 +107,25 @@ int oc_exchange_header(const oc_exchange *exchange, const char *name,
 /* {==== for oc_client only ==== */
 
 /* Links an exchange into the client's list and queue. */
+/* Where an exchange is that has no connection yet; see oc_client_gate.c. */
+typedef enum oc_place {
+  OC_PLACE_NONE,
+  OC_PLACE_HELD,        /* its transfer has not been launched */
+  OC_PLACE_LEADING
+} oc_place;
+
 typedef struct oc_links {
   oc_exchange *before;
   oc_exchange *behind;
   oc_exchange *next_news;
   int is_listed;
   int has_news;
+  /* at the gate */
+  oc_place place;
+  oc_exchange *gate_before;
+  oc_exchange *gate_behind;
+  CURL *easy;
+  int64_t connect_by_us;      /* held back: at most until then, 0: no limit */
 } oc_links;
 
 oc_links *oc_exchange_links(oc_exchange *exchange);

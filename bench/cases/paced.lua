@@ -90,7 +90,8 @@ have. The plain script waits for one stream at a time; 1,000 curl processes at o
     text = [[
 The same through nginx, which the server's core is shared with. The connection is open before the
 measurement begins. Bare libcurl is told to use one connection for all
-(`CURLMOPT_MAX_CONCURRENT_STREAMS`, 100 by itself).]],
+(`CURLMOPT_MAX_CONCURRENT_STREAMS`, 100 by itself); opperchat opens one for each hundred, because
+libcurl looks at all streams of a connection when one of them has news.]],
     runs = runs_of(http2),
   },
 }
