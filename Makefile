@@ -388,6 +388,7 @@ help: ## Show this list
 	@sed -n '/^all:/p; /^# -- For users/,/^# -- For developers/p' Makefile | cat - embed/embed.mk | $(TARGETS)
 	@echo "For developers:"
 	@sed -n '/^# -- For developers/,$$p' Makefile | $(TARGETS)
+	@echo "For each: LUA=lua5.3 (or 5.2, 5.1, luajit) picks the Lua, PREFIX=/opt/x where install goes."
 
 TARGETS = sed -n 's/^\([a-z-]*\):.*\#\# \(.*\)/\1|\2/p' | sed 's/\$$\$$/$$/g' | \
   while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
