@@ -147,11 +147,14 @@ describe("the offline server as somebody starts it", function()
 
   -- In the background, as with `&`; returns what ends it and how to reach it.
   local function begin(words)
-    local pipe = assert(io.popen("{ " .. PROGRAM .. words .. "; } 2>&1 </dev/null & echo $!\nwait $!"))
+    local pipe = assert(io.popen("{ " .. PROGRAM .. words
+      .. "; } 2>&1 </dev/null & echo $!\nwait $!"))
     local pid, line = pipe:read("*l"), pipe:read("*l")
     return function()
       os.execute("kill " .. pid)
-      return pipe:read("*a"), pipe:close()
+      local rest = pipe:read("*a")
+      pipe:close()
+      return rest
     end, line, tonumber((line or ""):match("^http://127%.0%.0%.1:(%d+)/v1$"))
   end
 

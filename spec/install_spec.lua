@@ -171,7 +171,8 @@ describe("installing", function()
     it("prints the paths that its Lua does not have yet", function()
       local prefix = folder .. "/it's told"
       local output = make("install PREFIX=" .. quote(prefix))
-      local settings = output:match("\n(export LUA_PATH=[^\n]*;;'\nexport LUA_CPATH=[^\n]*;;'\n)$")
+      local settings = output
+        :match("\n(export LUA_PATH=[^\n]*;;'\nexport LUA_CPATH=[^\n]*;;'\n)$")
       assert.truthy(settings, output)
       -- in a shell that was given them it is found, and there is nothing to say
       local shell_line = "unset LD_PRELOAD LUA_PATH LUA_CPATH; " .. settings .. "cd / && "
@@ -180,8 +181,9 @@ describe("installing", function()
           require "opperchat.core"
           print(debug.getinfo(require("opperchat").client, "S").source)]])))
       assert.is_nil(install.succeed(shell_line .. "cd " .. quote(tree) .. " && .ci/install "
-        .. quote(shell.interpreter()) .. " " .. quote(install.build_folder() .. "/opperchat/core.so")
-        .. " " .. quote(prefix)):find("LUA_PATH", 1, true))
+        .. quote(shell.interpreter()) .. " "
+        .. quote(install.build_folder() .. "/opperchat/core.so") .. " " .. quote(prefix))
+        :find("LUA_PATH", 1, true))
     end)
 
     it("can be read and run by others, whatever the umask", function()
@@ -359,7 +361,7 @@ describe("installing", function()
       assert.truthy(output:find("\nThese packages are missing: apt%-get install [^\n]*"
         .. "lib[^\n]*%-dev[^\n]* libcurl4%-openssl%-dev\n"), output)
       output = complaint("LUA_INCDIR=/nowhere")
-      assert.truthy(output:find("^LUA_INCDIR=/nowhere: no lua%.h and lauxlib%.h in there\n"), output)
+      assert.truthy(output:find("^LUA_INCDIR=/nowhere: no lua%.h and lauxlib%.h "), output)
       output = complaint("CC=nosuch-cc")
       assert.truthy(output:find("^nosuch%-cc: no such compiler; "), output)
       assert.truthy(output:find("\nThese packages are missing: [^\n]* gcc "), output)

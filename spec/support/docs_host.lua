@@ -119,8 +119,10 @@ end
 -- The program -----------------------------------------------------------------
 
 local make_host
+-- a file may be called love.png
+local words = source:gsub('"[^"\n]*"', '""')
 for name, make in pairs(hosts) do
-  if source:find("%f[%w_]" .. name .. "%.") then
+  if words:find("%f[%w_]" .. name .. "%.") then
     make_host = make
   end
 end
