@@ -131,17 +131,22 @@ $(CORE_DIR)/spec/%: $(CORE_DIR)/spec/%.o $(CORE_OBJECTS)
 
 # Rewritten only when the flags differ, so that other flags mean a rebuild and
 # the same flags do not.
-$(CORE_DIR)/flags: FORCE
+$(CORE_DIR)/flags: FORCE headers
 	@mkdir -p $(@D)
 	@echo '$(COMPILE) $(LDFLAGS)' | cmp -s - $@ || echo '$(COMPILE) $(LDFLAGS)' > $@
 
-$(MODULE_DIR)/flags: FORCE
+$(MODULE_DIR)/flags: FORCE headers
 	@mkdir -p $(@D)
 	@echo '$(COMPILE) $(LDFLAGS) $(LUA_HEADERS)' | cmp -s - $@ \
 	  || echo '$(COMPILE) $(LDFLAGS) $(LUA_HEADERS)' > $@
 
 .PHONY: FORCE
 FORCE:
+
+# Those of Lua each time, as there is a Lua for each build.
+.PHONY: headers
+headers:
+	@CC='$(CC)' CURL_CFLAGS='$(CURL_CFLAGS)' .ci/headers "$(LUA)" "$(LUA_INCDIR)"
 
 .SECONDARY: $(TEST_OBJECTS)
 -include $(CORE_OBJECTS:.o=.d) $(BINDING_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d)
@@ -388,6 +393,7 @@ help: ## Show this list
 	@sed -n '/^all:/p; /^# -- For users/,/^# -- For developers/p' Makefile | cat - embed/embed.mk | $(TARGETS)
 	@echo "For developers:"
 	@sed -n '/^# -- For developers/,$$p' Makefile | $(TARGETS)
+	@echo "For each: LUA=lua5.3 (or 5.2, 5.1, luajit) picks the Lua, PREFIX=/opt/x where install goes."
 
 TARGETS = sed -n 's/^\([a-z-]*\):.*\#\# \(.*\)/\1|\2/p' | sed 's/\$$\$$/$$/g' | \
   while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done

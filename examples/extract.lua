@@ -5,8 +5,8 @@
 --
 -- Takes a PDF, a picture (PNG, JPEG, WebP, GIF) or a text file. With
 -- OPPER_BASE_URL it talks to that server instead of Opper. With neither it
--- starts the offline server that comes with the examples, which can read text
--- and the PDF of the invoice, and sees nothing in pictures.
+-- starts the offline server that comes with the examples, which goes through text
+-- and the PDF of the invoice by a few plain rules, and sees nothing in pictures.
 
 local opperchat = require "opperchat"
 
@@ -125,6 +125,7 @@ if not os.getenv("OPPER_API_KEY") and not os.getenv("OPPER_BASE_URL") then
   offline = dofile(here .. "support/offline.lua").start()
   client = opperchat.client{ base_url = offline.url }
   print("No OPPER_API_KEY is set: talking to the offline server at " .. offline.url)
+  print("It is no model, and makes sense only of documents laid out like its invoice.")
 end
 
 local ok, err = pcall(extract, client or opperchat.client())

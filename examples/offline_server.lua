@@ -1,13 +1,20 @@
 --- A small chat-completions server for trying things out without a network.
 --
---   lua5.4 examples/offline_server.lua [--port 8080 [--pace 1]]
+-- In a terminal of its own:
+--
+--   lua5.4 examples/offline_server.lua --port 8080
+--
+-- and in another one:
+--
 --   OPPER_BASE_URL=http://127.0.0.1:8080/v1 lua5.4 examples/quickstart.lua
 --
 -- It answers POST .../chat/completions, plain and streamed, and GET .../models
--- on the loopback interface, many connections at once. It prints its port and
--- runs until its standard input closes (Ctrl-D, or the end of the program that
--- started it) or nothing was asked for ten minutes. Its pauses take --pace times as
--- long as usual: with 0 there are none.
+-- on the loopback interface, many connections at once. It prints its URL, on any
+-- free port without --port, and runs until its standard input ends (Ctrl-D, or the
+-- end of the program that started it) or nothing was asked for ten minutes.
+--
+--   --stay       does not look at its standard input: for `&`, scripts and services
+--   --pace 0     how long its pauses take, times the usual: with 0 there are none
 --
 -- Needs lua-socket and lua-cjson. As a module (`dofile`) it only returns its
 -- functions: `respond` turns a decoded request into a response without HTTP.
@@ -374,12 +381,25 @@ local standard_input = {
   end,
 }
 
---- Serves until standard input closes or nothing happens for `IDLE_LIMIT`.
+-- Nothing is expected there but its end.
+local function has_ended()
+  return not io.read(1)
+end
+
+--- Serves until standard input ends or nothing happens for `IDLE_LIMIT`.
 ---@param port integer 0 for any free one
+---@param stays boolean whatever becomes of standard input, which is not read then
 ---@param on_listening fun(port: integer)
-function server.run(port, on_listening)
-  local listener = assert(socket.bind("127.0.0.1", port, 128))
+function server.run(port, stays, on_listening)
+  local listener, problem = socket.bind("127.0.0.1", port, 128)
+  if not listener then
+    error("port " .. port .. ": " .. problem, 0)
+  end
   listener:settimeout(0)
+  -- somebody who takes it for running would look for the mistake elsewhere
+  if not stays and socket.select({ standard_input }, nil, 0)[standard_input] and has_ended() then
+    error("nothing is at its standard input, whose end it runs to; --stay goes on without", 0)
+  end
   local _, actual_port = listener:getsockname()
   on_listening(tonumber(actual_port))
 
@@ -403,7 +423,8 @@ function server.run(port, on_listening)
   end
 
   while true do
-    local readers, writers, sleepers = { listener, standard_input }, {}, {}
+    local readers, writers, sleepers = { listener }, {}, {}
+    readers[2] = not stays and standard_input or nil
     local now = socket.gettime()
     local deadline = idle_since + IDLE_LIMIT
     for sock, connection in pairs(connections) do
@@ -424,8 +445,7 @@ function server.run(port, on_listening)
     elseif now - idle_since >= IDLE_LIMIT then
       break
     end
-    -- Nothing is expected there but its end.
-    if readable[standard_input] and not io.read(1) then
+    if readable[standard_input] and has_ended() then
       break
     end
     if readable[listener] then
@@ -458,16 +478,22 @@ end
 -- The program -----------------------------------------------------------------
 
 if type(arg) == "table" and type(arg[0]) == "string" and arg[0]:find("offline_server%.lua$") then
-  local port = 0
-  if arg[1] == "--port" and tonumber(arg[2]) then
-    port = tonumber(arg[2])
-    hurry = arg[3] == "--pace" and tonumber(arg[4]) or 1
-  elseif arg[1] then
-    io.stderr:write("usage: offline_server.lua [--port NUMBER [--pace NUMBER]]\n")
-    os.exit(1)
+  local port, stays, i = 0, false, 1
+  while arg[i] do
+    local number = tonumber(arg[i + 1])
+    if arg[i] == "--stay" then
+      stays, i = true, i + 1
+    elseif arg[i] == "--port" and number then
+      port, i = number, i + 2
+    elseif arg[i] == "--pace" and number then
+      hurry, i = number, i + 2
+    else
+      io.stderr:write("usage: offline_server.lua [--port NUMBER] [--pace NUMBER] [--stay]\n")
+      os.exit(1)
+    end
   end
-  local ok, err = pcall(server.run, port, function(actual_port)
-    print(actual_port)
+  local ok, err = pcall(server.run, port, stays, function(actual_port)
+    print("http://127.0.0.1:" .. actual_port .. "/v1")
     io.stdout:flush()
   end)
   if not ok and not tostring(err):find("interrupted!", 1, true) then

@@ -488,6 +488,15 @@ describe("opperchat", function()
         .. "--key-file\n", err)
     end)
 
+    it("with 1 before a chat begins that has no key", function()
+      local out, err, code = run("opperchat -i", { env = { OPPER_BASE_URL = false },
+        input = "one\ntwo\n" })
+      assert.equal("", out)
+      assert.equal(1, code)
+      assert.equal("opperchat: no API key: set OPPER_API_KEY, or name a file that has it with "
+        .. "--key-file\n", err)
+    end)
+
     it("with 1 in the middle of an answer, which stays", function()
       server:stream{ sse.text("half an answer") }
       local out, err, code = run("opperchat hello")

@@ -94,6 +94,13 @@ describe("opperchat in a terminal", function()
     assert.truthy(screen:find("é", 1, true), screen)
   end)
 
+  it("has no prompt for a question that cannot be sent without a key", function()
+    start("opperchat", { OPPER_BASE_URL = false }, 120)
+    local screen = terminal:wait_for("[ended 1]")
+    assert.truthy(screen:find("^opperchat: no API key: set OPPER_API_KEY"), screen)
+    assert.is_nil(screen:find("\n>", 1, true), screen)
+  end)
+
   it("holds a chat: Ctrl-C stops the answer and nothing else, again and again", function()
     start("opperchat")
     terminal:wait_for("/help")

@@ -128,6 +128,52 @@ describe("the offline server", function()
   end)
 end)
 
+describe("the offline server as somebody starts it", function()
+  local PROGRAM = "exec " .. interpreter() .. " examples/offline_server.lua "
+
+  -- In the background, as with `&`; returns what ends it and how to reach it.
+  local function begin(words)
+    local pipe = assert(io.popen("{ " .. PROGRAM .. words
+      .. "; } 2>&1 </dev/null & echo $!\nwait $!"))
+    local pid, line = pipe:read("*l"), pipe:read("*l")
+    return function()
+      os.execute("kill " .. pid)
+      local rest = pipe:read("*a")
+      pipe:close()
+      return rest
+    end, line, tonumber((line or ""):match("^http://127%.0%.0%.1:(%d+)/v1$"))
+  end
+
+  it("stays with --stay, and prints its URL", function()
+    local stop, line, port = begin("--stay --pace 0")
+    assert.truthy(port, line)
+    socket.sleep(0.1)
+    assert.equal("200", (request(port, "GET", "/v1/models", "")))
+    local busy, status = output_of("( " .. PROGRAM .. "--port " .. port .. " --stay )")
+    assert.equal("", stop())
+    assert.falsy(is_listening(port))
+    assert.equal("offline server: port " .. port .. ": address already in use\n", busy)
+    assert.equal("1", status)
+  end)
+
+  it("says why it ends at once where its standard input is nothing", function()
+    local text, status = output_of("( " .. PROGRAM .. "--port 0 </dev/null )")
+    assert.equal("1", status)
+    assert.truthy(text:find("^offline server: [^\n]*%-%-stay[^\n]*\n$"), text)
+  end)
+
+  it("runs to the end of its standard input, and refuses other words", function()
+    local text, status = output_of("sleep 0.3 | ( " .. PROGRAM .. " )")
+    assert.equal("0", status)
+    assert.truthy(text:find("^http://127%.0%.0%.1:%d+/v1\n$"), text)
+    for _, words in ipairs({ "--port", "--port x", "--stay 1", "8080" }) do
+      text, status = output_of("( " .. PROGRAM .. words .. " </dev/null )")
+      assert.equal("1", status)
+      assert.truthy(text:find("^usage: "), text)
+    end
+  end)
+end)
+
 describe("examples/quickstart.lua", function()
   it("holds its conversation offline and leaves nothing behind", function()
     local text, status = shell.run("unset OPPER_API_KEY OPPER_BASE_URL; "

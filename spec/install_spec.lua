@@ -167,6 +167,24 @@ describe("installing", function()
       check_command(prefix .. "/bin/opperchat-spec", prefix)
     end)
 
+    it("prints the paths that its Lua does not have yet", function()
+      local prefix = folder .. "/it's told"
+      local output = make("install PREFIX=" .. quote(prefix))
+      local settings = output
+        :match("\n(export LUA_PATH=[^\n]*;;'\nexport LUA_CPATH=[^\n]*;;'\n)$")
+      assert.truthy(settings, output)
+      -- in a shell that was given them it is found, and there is nothing to say
+      local shell_line = "unset LD_PRELOAD LUA_PATH LUA_CPATH; " .. settings .. "cd / && "
+      assert.equal("@" .. prefix .. "/share/lua/" .. VERSION .. "/opperchat/lazy.lua\n",
+        install.succeed(shell_line .. quote(shell.interpreter()) .. " -e " .. quote([[
+          require "opperchat.core"
+          print(debug.getinfo(require("opperchat").client, "S").source)]])))
+      assert.is_nil(install.succeed(shell_line .. "cd " .. quote(tree) .. " && .ci/install "
+        .. quote(shell.interpreter()) .. " "
+        .. quote(install.build_folder() .. "/opperchat/core.so") .. " " .. quote(prefix))
+        :find("LUA_PATH", 1, true))
+    end)
+
     it("can be read and run by others, whatever the umask", function()
       local prefix = folder .. "/shared"
       shell.must("umask 077; cd " .. quote(tree) .. " && " .. install.make("install PREFIX="
@@ -318,6 +336,39 @@ describe("installing", function()
         assert.truthy(output:match("^[^\n]*"):find("nosuch: no such Lua; ", 1, true), output)
         assert.truthy(output:find("found here:[^\n]* lua"), output)
       end
+    end)
+
+    -- The first lines that `make` prints, where no package is installed.
+    local function complaint(words)
+      local system = folder .. "/system without packages"
+      assert(shell.succeeds("mkdir -p " .. quote(system)))
+      for _, name in ipairs{ "apt-get", "dpkg-query" } do
+        shell.write_file(system .. "/" .. name, "#!/bin/sh\nexit 1\n")
+      end
+      assert(shell.succeeds("chmod +x " .. quote(system) .. "/*"))
+      local output, worked = install.run("cd " .. quote(tree)
+        .. " && unset MAKEFLAGS MFLAGS MAKELEVEL LD_PRELOAD && PATH=" .. quote(system) .. ":$PATH "
+        .. "make BUILD_DIR=" .. quote(folder .. "/nothing") .. " LUA=" .. quote(shell.interpreter())
+        .. " " .. words)
+      assert.falsy(worked, output)
+      return output
+    end
+
+    it("says which headers are missing, and which packages have them", function()
+      local output = complaint("CC='gcc -nostdinc'")
+      assert.truthy(output:find("^no curl/curl%.h; "), output)
+      assert.truthy(output:find("\nThese packages are missing: apt%-get install [^\n]*"
+        .. "lib[^\n]*%-dev[^\n]* libcurl4%-openssl%-dev\n"), output)
+      output = complaint("LUA_INCDIR=/nowhere")
+      assert.truthy(output:find("^LUA_INCDIR=/nowhere: no lua%.h and lauxlib%.h "), output)
+      output = complaint("CC=nosuch-cc")
+      assert.truthy(output:find("^nosuch%-cc: no such compiler; "), output)
+      assert.truthy(output:find("\nThese packages are missing: [^\n]* gcc "), output)
+    end)
+
+    it("names LUA and PREFIX in its help", function()
+      local output = install.succeed("cd " .. quote(tree) .. " && " .. install.make("help"))
+      assert.truthy(output:find("\n[^\n]*LUA=lua5.3[^\n]*PREFIX=[^\n]*\n$"), output)
     end)
 
     it("takes as many cores as there are, unless -j says it", function()

@@ -432,6 +432,22 @@ describe("the villagers of the LÖVE example", function()
     assert.truthy(printed:find("gossip: .*no way there"), printed)
   end)
 
+  it("fall silent when the game ends while they talk", function()
+    local marta, sela = invite("Marta"), invite("Sela")
+    server:stream(events_of("This goes on."), { pause = 5 }):stream(events_of("And this."),
+      { delay = 5 })
+    local printed = prints_of(function()
+      marta:hear("Traveller: What's new?")
+      play_until(function() return marta.mood == "speaking" end, marta)
+      sela:hear("Traveller: And you?")
+      play_until(function() return server:status().requests == 2 end, marta, sela)
+      client:close() -- as love.quit does
+      opperchat.poll()
+    end)
+    assert.equal("", printed)
+    assert.falsy(marta:is_busy() or sela:is_busy())
+  end)
+
   it("talk about you when you are not there", function()
     client:close()
     begin(village.url)

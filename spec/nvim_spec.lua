@@ -6,6 +6,17 @@ local shell = require "spec.support.shell"
 local support = require "spec.support.nvim"
 local completion = require "spec.support.completion"
 
+describe("opperchat.loop.nvim outside Neovim", function()
+  it("says where it belongs, at the line that wants it", function()
+    local source = "local name = ...\nrequire(name)"
+    local load_text = loadstring or load -- luacheck: ignore 113
+    local worked, problem = pcall(load_text(source, "=program"), "opperchat.loop.nvim")
+    assert.is_false(worked)
+    assert.truthy(problem:find("^program:2: opperchat%.loop%.nvim runs inside Neovim"), problem)
+    package.loaded["opperchat.loop.nvim"] = nil -- Lua 5.1 has a mark there
+  end)
+end)
+
 if not support.is_there() then
   describe("opperchat.loop.nvim", function()
     pending("needs nvim")

@@ -144,7 +144,9 @@ end
 
 local function finish(self, reply, err)
   self.turn = nil
-  if not reply then
+  if not reply and err.kind == "cancelled" then
+    self.mood = "quiet" -- the game ends: nobody is there to be told
+  elseif not reply then
     complain(self, err)
   elseif self.said == "" then
     self.mood = "speaking"

@@ -36,13 +36,6 @@ local function misuse(text, ...)
 end
 
 local function failure(err)
-  if type(err) == "table" and err.code == "missing_api_key"
-      and tostring(err.message):find("^no API key") then
-    err = "no API key: set OPPER_API_KEY, or name a file that has it with --key-file"
-  end
-  if type(err) == "table" and err.code == "locked" then
-    err = "this chat is open in another program"
-  end
   output.complain(err)
   return FAILED
 end
@@ -290,6 +283,12 @@ local function chat(given)
   local opened, err = open_session(given, planned)
   if not opened then
     return failure(err)
+  end
+  -- before somebody has typed a question that cannot be sent
+  local has_key, problem = opened:check_key()
+  if not has_key then
+    opened:close()
+    return failure(problem)
   end
   return interactive.run(opened, { prompt = prompt, attached = attached,
     shows_usage = given.usage })

@@ -55,10 +55,21 @@ function output.note(text, style)
   io.stderr:write(style and terminal.styled(terminal.STDERR, style, text) or text, "\n")
 end
 
+-- An error for somebody at a shell, who has other means than a program in Lua.
+local function words_of(problem)
+  local code = type(problem) == "table" and problem.code
+  if code == "missing_api_key" and tostring(problem.message):find("^no API key") then
+    return "no API key: set OPPER_API_KEY, or name a file that has it with --key-file"
+  elseif code == "locked" then
+    return "this chat is open in another program"
+  end
+  return tostring(problem)
+end
+
 ---Says what went wrong: one line, `opperchat: ...`.
 ---@param problem any
 function output.complain(problem)
-  output.note("opperchat: " .. tostring(problem))
+  output.note("opperchat: " .. words_of(problem))
 end
 
 ---A writer of one answer. It ends with one newline, whatever the model makes of

@@ -1,5 +1,6 @@
 ---One chat of the command: the conversation, where it is kept, and asking it.
 local chats = require "opperchat.command.chats"
+local client_module = require "opperchat.client"
 local core = require "opperchat.core"
 local lazy = require "opperchat.lazy"
 local opperchat = require "opperchat"
@@ -213,6 +214,14 @@ local function converse(self, call, is_quiet)
     return nil, waiting.INTERRUPTED
   end
   return reply, err
+end
+
+---Whether there is a key, where the server wants one. It is fetched for that.
+---@return any has_key
+---@return any problem
+function Session:check_key()
+  local key, err = client_module.key(self.client)
+  return key ~= nil, err
 end
 
 ---Asks a question.

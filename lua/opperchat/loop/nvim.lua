@@ -7,9 +7,14 @@
 ---Handlers and tasks run through `vim.schedule`, so all of `vim.api` is allowed
 ---in them. What arrives while Neovim is busy is handed over together.
 local adapter = require "opperchat.loop.adapter"
+local errors = require "opperchat.errors"
 local uv_loop = require "opperchat.loop.uv"
 
 local nvim = {}
+
+if not vim then
+  errors.misuse("opperchat.loop.nvim runs inside Neovim; luv has opperchat.loop.luv")
+end
 
 local loop = {
   name = "Neovim's loop",
