@@ -129,7 +129,7 @@ describe("the offline server", function()
 end)
 
 describe("the offline server as somebody starts it", function()
-  local PROGRAM = "exec " .. interpreter() .. " examples/offline_server.lua "
+  local PROGRAM = "exec " .. shell.quote(shell.interpreter()) .. " examples/offline_server.lua "
 
   -- In the background, as with `&`; returns what ends it and how to reach it.
   local function begin(words)
@@ -149,7 +149,7 @@ describe("the offline server as somebody starts it", function()
     assert.truthy(port, line)
     socket.sleep(0.1)
     assert.equal("200", (request(port, "GET", "/v1/models", "")))
-    local busy, status = output_of("( " .. PROGRAM .. "--port " .. port .. " --stay )")
+    local busy, status = shell.run("( " .. PROGRAM .. "--port " .. port .. " --stay )")
     assert.equal("", stop())
     assert.falsy(is_listening(port))
     assert.equal("offline server: port " .. port .. ": address already in use\n", busy)
@@ -157,17 +157,17 @@ describe("the offline server as somebody starts it", function()
   end)
 
   it("says why it ends at once where its standard input is nothing", function()
-    local text, status = output_of("( " .. PROGRAM .. "--port 0 </dev/null )")
+    local text, status = shell.run("( " .. PROGRAM .. "--port 0 </dev/null )")
     assert.equal("1", status)
     assert.truthy(text:find("^offline server: [^\n]*%-%-stay[^\n]*\n$"), text)
   end)
 
   it("runs to the end of its standard input, and refuses other words", function()
-    local text, status = output_of("sleep 0.3 | ( " .. PROGRAM .. " )")
+    local text, status = shell.run("sleep 0.3 | ( " .. PROGRAM .. " )")
     assert.equal("0", status)
     assert.truthy(text:find("^http://127%.0%.0%.1:%d+/v1\n$"), text)
     for _, words in ipairs({ "--port", "--port x", "--stay 1", "8080" }) do
-      text, status = output_of("( " .. PROGRAM .. words .. " </dev/null )")
+      text, status = shell.run("( " .. PROGRAM .. words .. " </dev/null )")
       assert.equal("1", status)
       assert.truthy(text:find("^usage: "), text)
     end
