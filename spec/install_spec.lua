@@ -176,10 +176,10 @@ describe("installing", function()
       -- in a shell that was given them it is found, and there is nothing to say
       local shell_line = "unset LD_PRELOAD LUA_PATH LUA_CPATH; " .. settings .. "cd / && "
       assert.equal("@" .. prefix .. "/share/lua/" .. VERSION .. "/opperchat/lazy.lua\n",
-        install.succeed(shell_line .. quote(shell.interpreter()) .. " -e " .. quote([[
+        shell.must(shell_line .. quote(shell.interpreter()) .. " -e " .. quote([[
           require "opperchat.core"
           print(debug.getinfo(require("opperchat").client, "S").source)]])))
-      assert.is_nil(install.succeed(shell_line .. "cd " .. quote(tree) .. " && .ci/install "
+      assert.is_nil(shell.must(shell_line .. "cd " .. quote(tree) .. " && .ci/install "
         .. quote(shell.interpreter()) .. " "
         .. quote(install.build_folder() .. "/opperchat/core.so") .. " " .. quote(prefix))
         :find("LUA_PATH", 1, true))
@@ -367,7 +367,7 @@ describe("installing", function()
     end)
 
     it("names LUA and PREFIX in its help", function()
-      local output = install.succeed("cd " .. quote(tree) .. " && " .. install.make("help"))
+      local output = shell.must("cd " .. quote(tree) .. " && " .. install.make("help"))
       assert.truthy(output:find("\n[^\n]*LUA=lua5.3[^\n]*PREFIX=[^\n]*\n$"), output)
     end)
 
