@@ -227,7 +227,8 @@ static int gather(oc_client *client, int64_t last_us) {
   int worked;
   int i;
 
-  if(client->gate.sharing != OC_SHARING_YES
+  /* news without a socket of ours: libcurl has looked up a name */
+  if(client->gate.sharing != OC_SHARING_YES || !client->gate.sockets
      || streams < client->gate.sockets * MIN_SHARED)
     return 1;
   for(i = 0; i < client->ready_count; i++) {
