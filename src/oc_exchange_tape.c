@@ -53,7 +53,8 @@ void oc_exchange_end_take(oc_exchange *exchange, const char *location,
   end.location = location;
   end.error = is_of_transfer(exchange) ? &exchange->error : NULL;
   end.connect = -1;
-  if(exchange->easy) {
+  /* held back, its handle would tell of an earlier transfer */
+  if(exchange->easy && exchange->links.place != OC_PLACE_HELD) {
     curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME,
                       &end.connect);
