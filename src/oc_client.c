@@ -553,6 +553,7 @@ CURLMcode oc_client_launch(oc_client *client, oc_exchange *exchange,
   CURLMcode result;
   oc_sigpipe guard;
 
+  oc_exchange_links(exchange)->launched_us = oc_now_us();
   oc_sigpipe_hold(&guard, client->has_tls);
   result = curl_multi_add_handle(client->multi, easy);
   if(!result) {

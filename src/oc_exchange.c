@@ -36,6 +36,14 @@ void oc_exchange_read_status(oc_exchange *exchange) {
   exchange->response.status = (int)status;
 }
 
+double oc_exchange_time(const oc_exchange *exchange, CURLINFO info) {
+  double seconds = 0;
+  curl_easy_getinfo(exchange->easy, info, &seconds);
+  return seconds > 0 ? seconds + oc_seconds_between(exchange->sent_us,
+                                     exchange->links.launched_us)
+                     : 0;
+}
+
 /* The first text, reasoning or tool fragment: a shorter deadline begins. */
 static void note_output(oc_exchange *exchange) {
   if(!exchange->first_token_us
@@ -402,13 +410,12 @@ int oc_exchange_is_redirect(int status) {
 }
 
 static void read_times(oc_exchange *exchange) {
-  double connect = 0;
-  double first_byte = 0;
+  double first_byte;
   if(exchange->playing)
     return;
-  curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME, &connect);
-  curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME, &first_byte);
-  exchange->timing.connect = connect;
+  first_byte = oc_exchange_time(exchange, CURLINFO_STARTTRANSFER_TIME);
+  exchange->timing.connect =
+    oc_exchange_time(exchange, CURLINFO_PRETRANSFER_TIME);
   if(first_byte > 0)
     exchange->timing.first_byte = first_byte
       + oc_seconds_between(exchange->started_us, exchange->sent_us);

@@ -106,7 +106,6 @@ int oc_exchange_header(const oc_exchange *exchange, const char *name,
 
 /* {==== for oc_client only ==== */
 
-/* Links an exchange into the client's list and queue. */
 /* Where an exchange is that has no connection yet; see oc_client_gate.c. */
 typedef enum oc_place {
   OC_PLACE_NONE,
@@ -114,12 +113,14 @@ typedef enum oc_place {
   OC_PLACE_LEADING
 } oc_place;
 
+/* Links an exchange into the client's list and queues. */
 typedef struct oc_links {
   oc_exchange *before;
   oc_exchange *behind;
   oc_exchange *next_news;
   int is_listed;
   int has_news;
+  int64_t launched_us;        /* when libcurl got it */
   /* at the gate */
   oc_place place;
   oc_exchange *gate_before;

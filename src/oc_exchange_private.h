@@ -59,6 +59,9 @@ struct oc_exchange {
 
 /* The status of the response, as far as it has come. */
 void oc_exchange_read_status(oc_exchange *exchange);
+/* A time of libcurl's in seconds since this attempt was sent: what it was held
+   back for counts. 0: it has not come to that. */
+double oc_exchange_time(const oc_exchange *exchange, CURLINFO info);
 /* Bytes of the body: libcurl's write callback. */
 size_t oc_exchange_on_body(char *bytes, size_t size, size_t count,
                            void *user);

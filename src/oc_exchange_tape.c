@@ -56,10 +56,8 @@ void oc_exchange_end_take(oc_exchange *exchange, const char *location,
   /* held back, its handle would tell of an earlier transfer */
   if(exchange->easy && exchange->links.place != OC_PLACE_HELD) {
     curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME,
-                      &end.connect);
-    curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME,
-                      &end.first_byte);
+    end.connect = oc_exchange_time(exchange, CURLINFO_PRETRANSFER_TIME);
+    end.first_byte = oc_exchange_time(exchange, CURLINFO_STARTTRANSFER_TIME);
   }
   end.status = (int)status;
   end.retry_ms = retry_ms;
