@@ -118,7 +118,9 @@ static CURLMcode launch(oc_client *client, oc_exchange *exchange, CURL *easy) {
   result = oc_client_launch(client, exchange, easy);
   if(result || !is_shared(client))
     return result;
-  if(!is_led && gate->opened != opened && !is_connected(easy)) {
+  /* the last connection may have been dead, and the name is looked up first */
+  if(!is_led && (gate->opened != opened || !gate->ready)
+     && !is_connected(easy)) {
     is_led = 1;
     /* connections have less room than was thought */
     if(gate->closed == closed && before)
