@@ -236,6 +236,20 @@ describe("HTTP/2", function()
       end)
     end)
 
+    test("which is part of their times", function()
+      with({ handshake = 0.1 }, function(peer)
+        local client = new_client(peer.url)
+        local _, _, requests = start(client, 4)
+        finish(client)
+        for i = 1, 4 do
+          local timing = requests[i]:wait().timing
+          assert.is_true(timing.connect >= 0.1, timing.connect)
+          assert.is_true(timing.first_byte >= timing.connect, timing.first_byte)
+          assert.is_true(timing.first_token >= timing.first_byte, timing.first_token)
+        end
+      end)
+    end)
+
     test("but not for long", function()
       with({ handshake = 1 * SLOW }, function(peer)
         local client = new_client(peer.url)
