@@ -348,7 +348,7 @@ run-soak:
 # What other systems than Linux wait with.
 POLL = VARIANT=poll- EXTRA_CFLAGS=-DOC_POLLER_POLL
 POLL_SPECS = $(addprefix spec/,transport_spec.lua stream_spec.lua \
-  request_spec.lua driver_spec.lua)
+  request_spec.lua driver_spec.lua http2_spec.lua)
 
 .PHONY: poll
 poll: deps-test ## Run what waits with poll(2) in the place of epoll

@@ -277,7 +277,7 @@ describe("HTTP/2", function()
       end)
     end)
 
-    test("and cancels, closes and collects those that wait", function()
+    test("and cancels and closes those that wait", function()
       with({ handshake = 0.3 * SLOW }, function(peer)
         local client = new_client(peer.url)
         local ended, _, requests = start(client, 8)
@@ -295,11 +295,6 @@ describe("HTTP/2", function()
         for i = 1, 8 do
           assert.equal("closed", ended[i])
         end
-        client = new_client(peer.url)
-        start(client, 8)
-        client = nil -- luacheck: ignore
-        collectgarbage()
-        collectgarbage()
       end)
     end)
 
@@ -374,6 +369,25 @@ describe("HTTP/2", function()
           assert.equal(12, peer:count "answered")
         end)
       end
+    end)
+
+    test("while one of them goes on, and others begin", function()
+      with({ when = 1, accept = 1, pause = 0.5 * SLOW }, function(peer)
+        local client = new_client(peer.url, { max_retries = 0 })
+        local ended, told = start(client, 1)
+        move(client, function()
+          return peer:count "goaway" == 1 and told[1] ~= ""
+        end)
+        local more_ended, more_told = start(client, 50)
+        move(client, function()
+          return peer:count "answered" == 51
+        end)
+        -- one connection for all of them, and not one each
+        assert.equal(2, peer:count "open")
+        finish(client)
+        all_are_whole(1, ended, told)
+        all_are_whole(50, more_ended, more_told)
+      end)
     end)
 
     test("with large requests", function()

@@ -103,6 +103,24 @@ static int may_go(const oc_client *client) {
              || lacks_leader(gate) || has_room(client));
 }
 
+/*
+ * Connections that were thought to have room take nobody more: they are full,
+ * or the server gives them up. The next one tells which: when it has less room
+ * as well, that is what the server allows. `before`: requests they all served.
+ */
+static void set_aside(oc_gate *gate, size_t before) {
+  size_t full = gate->full + gate->ready;
+  if(gate->full && before) {
+    gate->streams_each = (before + full - 1) / full;
+    gate->ready = full;
+    gate->full = 0;
+  }
+  else {
+    gate->full = full;
+    gate->ready = 0;
+  }
+}
+
 /* Puts a transfer into libcurl's hands and sees whether that opens a
    connection. */
 static CURLMcode launch(oc_client *client, oc_exchange *exchange, CURL *easy) {
@@ -122,9 +140,8 @@ static CURLMcode launch(oc_client *client, oc_exchange *exchange, CURL *easy) {
   if(!is_led && (gate->opened != opened || !gate->ready)
      && !is_connected(easy)) {
     is_led = 1;
-    /* connections have less room than was thought */
-    if(gate->closed == closed && before)
-      gate->streams_each = (before + gate->ready - 1) / gate->ready;
+    if(gate->closed == closed)
+      set_aside(gate, before);
   }
   if(is_led)
     put_last(&gate->leaders, exchange, OC_PLACE_LEADING);
@@ -143,8 +160,12 @@ CURLMcode oc_gate_enter(oc_client *client, oc_exchange *exchange, CURL *easy,
   oc_gate *gate = &client->gate;
   oc_links *links = oc_exchange_links(exchange);
 
-  if(client->active == client->waiting)
+  if(client->active == client->waiting) {
+    /* all have room again */
     gate->streams_each = OC_STREAMS_EACH;
+    gate->ready += gate->full;
+    gate->full = 0;
+  }
   if(!is_shared(client)
      || (!gate->held.count && (!gate->leaders.count || has_room(client))))
     return launch(client, exchange, easy);
@@ -221,6 +242,7 @@ void oc_gate_note_close(oc_gate *gate) {
   gate->closed++;
   /* it may be that which was to be used no more, and looked full */
   gate->streams_each = OC_STREAMS_EACH;
+  gate->full = 0;
   if(gate->ready > gate->sockets)
     gate->ready = gate->sockets;
 }
@@ -240,8 +262,14 @@ void oc_client_note_http(oc_client *client, long version) {
 }
 
 int64_t oc_gate_deadline(const oc_client *client) {
+  oc_exchange *leader = client->gate.leaders.first;
   if(!client->gate.held.count)
     return OC_NEVER;
+  /* one may have got its connection outside of a step */
+  for(; leader; leader = oc_exchange_links(leader)->gate_behind) {
+    if(is_connected(oc_exchange_links(leader)->easy))
+      return 0;
+  }
   return may_go(client) ? 0 : client->gate.patience_us;
 }
 
