@@ -231,6 +231,28 @@ describe("opperchat.loop.luv", function()
     assert.equal(1, ended)
   end)
 
+  it("goes on after a handler has run the loop", function()
+    local told = {}
+    detach = loop.attach(client, { on_error = function(err) told[#told + 1] = tostring(err) end })
+    server:stream(sse.answer(sse.words(10)), { pause = 0.02 })
+    local chat = conversation()
+    assert(chat:start("Hi", {
+      on_delta = function()
+        local timer, is_over = uv.new_timer(), false
+        timer:start(50, 0, function()
+          is_over = true
+          timer:close()
+        end)
+        repeat
+          uv.run("once")
+        until is_over
+      end,
+    }))
+    run_loop()
+    assert.same({}, told)
+    assert.equal(table.concat(sse.words(10)), chat:last().content)
+  end)
+
   it("starts the next request from within a handler", function()
     detach = loop.attach(client)
     local chat, count = conversation(), 0

@@ -89,6 +89,19 @@ return function(server, host)
     assert.equal("w1 w2 w3 ", second:last().content)
   end)
 
+  it("waits for a task that sleeps between two requests", function()
+    local client = host.new_client()
+    host.attach(client)
+    local chat, second = converse(client), nil
+    opperchat.go(function()
+      assert(chat:send("Hi", { stream = false }))
+      opperchat.sleep(0.05)
+      second = assert(chat:send("Again", { stream = false })).content
+    end)
+    host.run()
+    assert.equal("ok", second)
+  end)
+
   it("notices deadlines and cancels without news from the network", function()
     local client = host.new_client{ timeout = { first_token = 0.2 } }
     host.attach(client)
