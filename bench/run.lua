@@ -30,7 +30,10 @@ local function parse_arguments()
   while arg[i] do
     if arg[i] == "--rounds" then
       i = i + 1
-      given.rounds = assert(tonumber(arg[i]), "--rounds takes a number")
+      given.rounds = tonumber(arg[i] or "")
+      if not given.rounds or given.rounds < 1 or given.rounds % 1 ~= 0 then
+        error("--rounds takes a number from 1 on", 0)
+      end
     elseif arg[i] == "--strict" then
       given.is_strict = true
     elseif known[arg[i]] then

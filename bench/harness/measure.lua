@@ -144,8 +144,10 @@ local function make_row(case, run, wanted, all, busy)
     for name, list in pairs(lists) do
       row.ratios[name] = statistics.median(statistics.ratios(list, lists.floor))
     end
-    local ratios = statistics.ratios(lists.opperchat, lists.floor)
-    row.low, row.high = statistics.quantile(ratios, 0.25), statistics.quantile(ratios, 0.75)
+    if lists.opperchat then
+      local ratios = statistics.ratios(lists.opperchat, lists.floor)
+      row.low, row.high = statistics.quantile(ratios, 0.25), statistics.quantile(ratios, 0.75)
+    end
   end
   measure.judge(row)
   local last = all.opperchat and all.opperchat[#all.opperchat]
