@@ -126,6 +126,8 @@ describe("keep", function()
       function() policy.keep {} end)
     raises("policy.keep: option 'turns': integer >= 1 expected, got nil",
       function() policy.keep() end)
+    raises("policy.fit: option 'target': number above 0, at most 1 expected, got 0",
+      function() policy.fit { tokens = 100, target = 0 } end)
     raises("policy.keep: unknown option 'turn' (did you mean 'turns'?)",
       function() policy.keep { turn = 1 } end)
   end)

@@ -733,6 +733,7 @@ describe("a tape", function()
       [good .. '{"request":{},"error":{"code":"whatever"}}\n'] = "error.code",
       [good .. '{"request":{},"error":{"code":"locked"}}\n'] = "error.code",
       [good .. '{"request":{},"response":{"status":"200"}}\n'] = "response.status",
+      [good .. '{"request":{},"response":{"chunks":[[0,"a"]],"body":"b"}}\n'] = "and not both",
     } do
       write(path, text)
       assert.error_matches(function() player() end, wanted, 1, true)
