@@ -27,9 +27,12 @@ build/bench/tokens/estimate: bench/tokens/estimate.c $(CORE_DIR)/oc_tokens.o
 # Needs node, npm and Debian's packages; installs nothing outside of build/.
 .PHONY: bench-tokens
 bench-tokens: build/bench/tokens/estimate
-	$(Q)sh bench/tokens/install.sh
-	$(Q)node bench/tokens/corpus.mjs
-	$(Q)node bench/tokens/run.mjs
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	  sh bench/tokens/install.sh && node bench/tokens/corpus.mjs \
+	    && node bench/tokens/run.mjs; \
+	else \
+	  echo "no node and npm: the estimate of tokens was not measured"; \
+	fi
 
 # -- Instructions of the hot paths ----------------------------------------------
 

@@ -672,6 +672,29 @@ describe("inside a handler", function()
     assert.has_error(function() chat:send("x") end)
   end)
 
+  it("an abandoned request leaves its conversation to the next one", function()
+    local chat, nested = converse(), nil
+    local outer = start(converse(), "Hi", { on_done = function()
+      held(text("a"))
+      -- what a handler raises ends the wait for it, and nobody else has a hold of it
+      local ok, err = pcall(chat.send, chat, "x", { keep_partial = true, on_delta = function()
+        error("enough", 0)
+      end })
+      assert.is_false(ok)
+      assert.equal("enough", err)
+      held(text("b"), STOP .. DONE)
+      nested = start(chat, "y")
+    end })
+    poll_until(function() return nested and nested.request:content() == "b" end)
+    assert.equal("done", outer.request:state())
+    -- its end, told meanwhile, has kept nothing and given nothing free
+    assert.equal(0, #chat)
+    assert.has_error(function() chat:append("user", "z") end)
+    server:release()
+    poll_until(all_ended)
+    assert.same({ "user: y", "assistant: b" }, contents(chat))
+  end)
+
   it("poll is refused, and says so", function()
     server:default { chunks = sse.answer("a") }
     local errors = {}

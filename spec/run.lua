@@ -148,7 +148,7 @@ local function report(suite, output, status, seconds)
 end
 
 -- What watches the clock: frames, and processor time beside waiting time.
-local ALONE = { "love_spec", "loop_luv_spec", "nvim_spec", "soak_spec" }
+local ALONE = { "http2_spec", "love_spec", "loop_luv_spec", "nvim_spec", "soak_spec" }
 -- What takes long begins first.
 local LONG = { "matrix_spec", "tape_spec", "memory", "transport_spec" }
 

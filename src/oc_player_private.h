@@ -13,7 +13,7 @@
 #include "oc_player.h"
 
 /* Longest time on a tape. */
-#define MAX_MS 1e12
+#define OC_TAPE_MAX_MS 1e12
 
 typedef struct oc_piece {
   int64_t ms;

@@ -253,7 +253,7 @@ static int read_chunks(struct reading *reading) {
   while(oc_json_next(json) == OC_JSON_ARRAY) {
     int64_t ms;
     int count = 0;
-    if(!read_number(reading, "response.chunks", MAX_MS, &ms))
+    if(!read_number(reading, "response.chunks", OC_TAPE_MAX_MS, &ms))
       return 0;
     while(!reading->code && oc_json_next(json) != OC_JSON_ARRAY_END) {
       if(json->token == OC_JSON_OBJECT)
@@ -336,13 +336,13 @@ static int read_times(struct reading *reading) {
     return 0;
   while(next_key(reading)) {
     if(is_key(reading, "connect"))
-      read_number(reading, "ms.connect", MAX_MS, &recording->connect_ms);
+      read_number(reading, "ms.connect", OC_TAPE_MAX_MS, &recording->connect_ms);
     else if(is_key(reading, "first_byte"))
-      read_number(reading, "ms.first_byte", MAX_MS, &recording->first_ms);
+      read_number(reading, "ms.first_byte", OC_TAPE_MAX_MS, &recording->first_ms);
     else if(is_key(reading, "end"))
-      read_number(reading, "ms.end", MAX_MS, &recording->end_ms);
+      read_number(reading, "ms.end", OC_TAPE_MAX_MS, &recording->end_ms);
     else if(is_key(reading, "retry"))
-      read_number(reading, "ms.retry", MAX_MS, &recording->retry_ms);
+      read_number(reading, "ms.retry", OC_TAPE_MAX_MS, &recording->retry_ms);
     else
       skip(reading, NULL);
   }

@@ -11,7 +11,7 @@ markdown.SUMMARY_BEGIN, markdown.SUMMARY_END = "<!-- summary -->", "<!-- /summar
 
 local INTRODUCTION = [[
 Written by `make bench`. Every figure is CPU time, user and system, of the client's process, the
-median of several rounds in which the contestants take turns at going first; in brackets stands how
+median of several rounds that run forwards and backwards by turns; in brackets stands how
 many times that of bare libcurl it is, which did the same exchanges in the same round: the median of
 what the rounds had, so it may differ a little from the ratio of the two figures. Start-up is not in
 it, but for the curl process, which is started for each request. Client and server

@@ -140,7 +140,7 @@ local function make_row(case, run, wanted, all, busy)
     end
   end
   row.figure = row.values.opperchat
-  if lists.floor then
+  if lists.floor and row.values.floor > 0 then
     for name, list in pairs(lists) do
       row.ratios[name] = statistics.median(statistics.ratios(list, lists.floor))
     end
