@@ -146,7 +146,8 @@ int64_t oc_player_scale(const oc_player *player, int64_t ms) {
   if(player->speed <= 0)
     return 0;
   scaled = (double)ms / player->speed;
-  return scaled < OC_TAPE_MAX_MS ? (int64_t)(scaled + 0.5) : (int64_t)OC_TAPE_MAX_MS;
+  return scaled < OC_TAPE_MAX_MS ? (int64_t)(scaled + 0.5)
+                                 : (int64_t)OC_TAPE_MAX_MS;
 }
 
 int oc_player_is_instant(const oc_player *player) {

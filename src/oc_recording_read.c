@@ -336,9 +336,11 @@ static int read_times(struct reading *reading) {
     return 0;
   while(next_key(reading)) {
     if(is_key(reading, "connect"))
-      read_number(reading, "ms.connect", OC_TAPE_MAX_MS, &recording->connect_ms);
+      read_number(reading, "ms.connect", OC_TAPE_MAX_MS,
+                  &recording->connect_ms);
     else if(is_key(reading, "first_byte"))
-      read_number(reading, "ms.first_byte", OC_TAPE_MAX_MS, &recording->first_ms);
+      read_number(reading, "ms.first_byte", OC_TAPE_MAX_MS,
+                  &recording->first_ms);
     else if(is_key(reading, "end"))
       read_number(reading, "ms.end", OC_TAPE_MAX_MS, &recording->end_ms);
     else if(is_key(reading, "retry"))
