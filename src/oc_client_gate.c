@@ -104,21 +104,15 @@ static int may_go(const oc_client *client) {
 }
 
 /*
- * Connections that were thought to have room take nobody more: they are full,
- * or the server gives them up. The next one tells which: when it has less room
- * as well, that is what the server allows. `before`: requests they all served.
+ * Connections that were thought to have room take nobody more, beside the
+ * requests they all served before. That is what the server allows; but where
+ * it is one each, more likely it gives them up, and the next one has room.
  */
-static void set_aside(oc_gate *gate, size_t before) {
-  size_t full = gate->full + gate->ready;
-  if(gate->full && before) {
-    gate->streams_each = (before + full - 1) / full;
-    gate->ready = full;
-    gate->full = 0;
-  }
-  else {
-    gate->full = full;
+static void learn_room(oc_gate *gate, size_t before) {
+  if(before > gate->ready)
+    gate->streams_each = (before + gate->ready - 1) / gate->ready;
+  else
     gate->ready = 0;
-  }
 }
 
 /* Puts a transfer into libcurl's hands and sees whether that opens a
@@ -140,8 +134,8 @@ static CURLMcode launch(oc_client *client, oc_exchange *exchange, CURL *easy) {
   if(!is_led && (gate->opened != opened || !gate->ready)
      && !is_connected(easy)) {
     is_led = 1;
-    if(gate->closed == closed)
-      set_aside(gate, before);
+    if(gate->closed == closed && gate->ready)
+      learn_room(gate, before);
   }
   if(is_led)
     put_last(&gate->leaders, exchange, OC_PLACE_LEADING);
@@ -160,12 +154,8 @@ CURLMcode oc_gate_enter(oc_client *client, oc_exchange *exchange, CURL *easy,
   oc_gate *gate = &client->gate;
   oc_links *links = oc_exchange_links(exchange);
 
-  if(client->active == client->waiting) {
-    /* all have room again */
+  if(client->active == client->waiting)
     gate->streams_each = OC_STREAMS_EACH;
-    gate->ready += gate->full;
-    gate->full = 0;
-  }
   if(!is_shared(client)
      || (!gate->held.count && (!gate->leaders.count || has_room(client))))
     return launch(client, exchange, easy);
@@ -242,7 +232,6 @@ void oc_gate_note_close(oc_gate *gate) {
   gate->closed++;
   /* it may be that which was to be used no more, and looked full */
   gate->streams_each = OC_STREAMS_EACH;
-  gate->full = 0;
   if(gate->ready > gate->sockets)
     gate->ready = gate->sockets;
 }

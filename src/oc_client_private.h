@@ -44,7 +44,6 @@ typedef struct oc_gate {
   int64_t patience_us;        /* when more of them go ahead */
   int lets_in;                /* all of them do: the first one has failed */
   size_t ready;               /* connections for any number of requests */
-  size_t full;                /* and those that turned out to have no room */
   size_t sockets;             /* that are open */
   size_t streams_each;        /* requests that a connection has room for */
   unsigned opened;            /* sockets, ever */
