@@ -242,9 +242,14 @@ static void end(oc_exchange *exchange, oc_state state) {
   oc_exchange_end_take(exchange, NULL, -1);
   exchange->timing.total =
     oc_seconds_between(exchange->started_us, oc_now_us());
-  if(exchange->first_token_us)
-    exchange->timing.first_token =
+  if(exchange->first_token_us) {
+    double first_token =
       oc_seconds_between(exchange->started_us, exchange->first_token_us);
+    /* our clock was read when the step began, before libcurl read its own */
+    exchange->timing.first_token =
+      first_token > exchange->timing.first_byte
+      ? first_token : exchange->timing.first_byte;
+  }
   if(exchange->state == OC_STATE_WAITING)
     oc_client_stop_waiting(exchange->client, exchange);
   exchange->state = state;
